@@ -1,0 +1,79 @@
+//! Identities. An order's id is a UUID everywhere; the other ids are made by one service and opaque to the rest.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use uuid::Uuid;
+
+/// Namespace of every id that we derive (UUIDv5, RFC 9562 section 5.5) and do not draw.
+const NAMESPACE: Uuid = Uuid::from_u128(0x6f72_6465_722d_7379_7374_656d_2d69_6473);
+
+fn derived(parts: &[&dyn fmt::Display]) -> Uuid {
+    let name: Vec<String> = parts.iter().map(ToString::to_string).collect();
+    Uuid::new_v5(&NAMESPACE, name.join("/").as_bytes())
+}
+
+/// The id of the event of one type that a service emits with one version of one order. A step that runs twice
+/// derives the same id again, so its receivers see a duplicate.
+pub fn event_id(service: &str, order: OrderId, version: i64, event_type: &str) -> Uuid {
+    derived(&[&service, &order, &version, &event_type])
+}
+
+/// An order, in every service: the Kafka key of all its events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct OrderId(pub Uuid);
+
+impl fmt::Display for OrderId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+macro_rules! opaque_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(pub String);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
+opaque_id!(
+    /// A payment, named by the payment service. Ours are UUIDs; a foreign service's may be any text.
+    PaymentId
+);
+opaque_id!(
+    /// A refund, named by whoever asked for it first.
+    RefundId
+);
+opaque_id!(
+    /// A reservation of stock, named by the inventory service.
+    ReservationId
+);
+
+impl PaymentId {
+    /// The one payment of an order.
+    pub fn of(order: OrderId) -> Self {
+        PaymentId(derived(&[&"payment", &order]).to_string())
+    }
+}
+
+impl RefundId {
+    /// The one refund of a payment that nobody else has named.
+    pub fn of(payment: &PaymentId) -> Self {
+        RefundId(derived(&[&"refund", payment]).to_string())
+    }
+}
+
+impl ReservationId {
+    /// The one reservation of an order.
+    pub fn of(order: OrderId) -> Self {
+        ReservationId(derived(&[&"reservation", &order]).to_string())
+    }
+}

@@ -1,0 +1,17 @@
+//! What the services say to each other: topics, the envelope, the payloads, and the values in them.
+//!
+//! Everything here is pure. The wire is UTF-8 JSON, keyed by the order's id; see `docs/messages.md`.
+
+mod amount;
+mod currency;
+mod id;
+mod message;
+mod payload;
+mod timestamp;
+
+pub use amount::{Amount, Money, NotMoney};
+pub use currency::is_iso4217;
+pub use id::{OrderId, PaymentId, RefundId, ReservationId, event_id};
+pub use message::{BadMessage, Decoded, Envelope, decode};
+pub use payload::*;
+pub use timestamp::Timestamp;

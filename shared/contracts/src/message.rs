@@ -1,0 +1,125 @@
+//! The envelope around every payload, and the one place that reads what others wrote.
+
+use crate::{EventType, OrderId, Payload, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+/// The version of the contract that we write. Readers accept every minor version of major version 1.
+const VERSION: &str = "1.0";
+
+/// An event with what every event carries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Envelope {
+    /// The key under which receivers recognise a duplicate.
+    pub event_id: Uuid,
+    /// Ties together all that came of one request; may be empty.
+    pub correlation_id: String,
+    /// What happened.
+    pub payload: Payload,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Written<'a> {
+    event_id: Uuid,
+    event_type: &'static str,
+    version: &'static str,
+    correlation_id: &'a str,
+    timestamp: Timestamp,
+    payload: &'a Payload,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Read<'a> {
+    event_id: Uuid,
+    event_type: String,
+    version: String,
+    #[serde(default)]
+    correlation_id: Option<String>,
+    #[serde(rename = "timestamp")]
+    _timestamp: String,
+    #[serde(borrow)]
+    payload: &'a RawValue,
+}
+
+impl Envelope {
+    /// The message's value: UTF-8 JSON.
+    pub fn encode(&self, timestamp: Timestamp) -> Vec<u8> {
+        let written = Written {
+            event_id: self.event_id,
+            event_type: self.payload.event_type().name(),
+            version: VERSION,
+            correlation_id: &self.correlation_id,
+            timestamp,
+            payload: &self.payload,
+        };
+        serde_json::to_vec(&written).expect("payloads have string keys and no failing serializer")
+    }
+}
+
+/// A message that could be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decoded {
+    /// An event of ours.
+    Event(Envelope),
+    /// An event of a type that this topic does not have, to be ignored and counted.
+    UnknownType(String),
+}
+
+/// Why a message can never be handled: it belongs on the dead-letter topic, with this as the reason.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadMessage {
+    /// No value, or an empty one.
+    #[error("the message has no value")]
+    NoValue,
+    /// Bytes that are no text.
+    #[error("the value is not UTF-8: {0}")]
+    NotUtf8(std::str::Utf8Error),
+    /// Not JSON, or not an envelope.
+    #[error("the envelope cannot be read: {0}")]
+    Envelope(String),
+    /// A major version that this program does not know.
+    #[error("version {0:?} is not known here, only 1.x is")]
+    UnknownVersion(String),
+    /// A payload that lacks a field, or holds one of another type.
+    #[error("the payload of {0} cannot be read: {1}")]
+    Payload(&'static str, String),
+    /// A key that does not name the order.
+    #[error("the key {key:?} is not the orderId {order}")]
+    WrongKey {
+        /// The key, as text.
+        key: String,
+        /// The payload's order.
+        order: OrderId,
+    },
+}
+
+/// Reads a message as it came from a topic.
+pub fn decode(topic: &str, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<Decoded, BadMessage> {
+    let value = value.filter(|value| !value.is_empty()).ok_or(BadMessage::NoValue)?;
+    let text = std::str::from_utf8(value).map_err(BadMessage::NotUtf8)?;
+    let envelope: Read<'_> = serde_json::from_str(text).map_err(|error| BadMessage::Envelope(error.to_string()))?;
+    if envelope.version.split('.').next() != Some("1") {
+        return Err(BadMessage::UnknownVersion(envelope.version));
+    }
+    let Some(event_type) = EventType::find(topic, &envelope.event_type) else {
+        return Ok(Decoded::UnknownType(envelope.event_type));
+    };
+    let payload = event_type
+        .parse(envelope.payload.get())
+        .map_err(|error| BadMessage::Payload(event_type.name(), error.to_string()))?;
+    let key = String::from_utf8_lossy(key.unwrap_or_default());
+    if Uuid::try_parse(&key) != Ok(payload.order_id().0) {
+        return Err(BadMessage::WrongKey { key: key.into_owned(), order: payload.order_id() });
+    }
+    Ok(Decoded::Event(Envelope {
+        event_id: envelope.event_id,
+        correlation_id: envelope.correlation_id.unwrap_or_default(),
+        payload,
+    }))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,144 @@
+//! The actors that every service is made of, and how they find each other.
+//!
+//! ```text
+//! event log → consumer → router → order actor ─decide─→ journal ─one transaction for many orders─→ database
+//!                ↑ offsets             ↑ committed ───────┘ └─ outbox rows → publisher → event log
+//! HTTP ────────────────→ router                               timers → due orders → router
+//! ```
+
+pub mod consumer;
+pub mod group_commit;
+pub mod journal;
+pub mod order;
+pub mod publisher;
+pub mod router;
+pub mod supervisor;
+pub mod timers;
+
+use crate::clock::Clock;
+use crate::event_log::EventLog;
+use crate::health::Health;
+use crate::saga::{Caused, Saga};
+use crate::store::Store;
+use async_trait::async_trait;
+use contracts::OrderId;
+use group_commit::Request;
+use journal::{Journal, Loader};
+use order::Outcome;
+use publisher::PublisherMessage;
+use ractor::rpc::CallResult;
+use ractor::{ActorRef, Message, RpcReplyPort};
+use router::RouterMessage;
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// Where an actor can be reached, also after its supervisor has started it again.
+pub struct Address<M>(Arc<RwLock<Option<ActorRef<M>>>>);
+
+impl<M> Clone for Address<M> {
+    fn clone(&self) -> Self {
+        Address(Arc::clone(&self.0))
+    }
+}
+
+impl<M> Default for Address<M> {
+    fn default() -> Self {
+        Address(Arc::default())
+    }
+}
+
+/// The actor is not running just now, or it ended before it answered. Whether it did what it was asked is unknown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a part of the service is being started again")]
+pub struct Unavailable;
+
+impl<M: Message> Address<M> {
+    /// The actor is here from now on.
+    pub fn set(&self, actor: ActorRef<M>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(actor);
+    }
+
+    /// Sends a message.
+    pub fn cast(&self, message: M) -> Result<(), Unavailable> {
+        let actor = self.0.read().unwrap_or_else(PoisonError::into_inner).clone();
+        actor.ok_or(Unavailable)?.cast(message).map_err(|_| Unavailable)
+    }
+
+    /// Sends a message and waits for its answer, for as long as it takes.
+    pub async fn call<R: Send + 'static>(
+        &self,
+        message: impl FnOnce(RpcReplyPort<R>) -> M + Send,
+    ) -> Result<R, Unavailable> {
+        let actor = self.0.read().unwrap_or_else(PoisonError::into_inner).clone();
+        match actor.ok_or(Unavailable)?.call(message, None).await {
+            Ok(CallResult::Success(answer)) => Ok(answer),
+            Ok(CallResult::Timeout | CallResult::SenderError) | Err(_) => Err(Unavailable),
+        }
+    }
+}
+
+/// What a saga wants done outside the database, done.
+#[async_trait]
+pub trait Outside<S: Saga>: Send + Sync + 'static {
+    /// Does it, and says what came of it. It may be asked to do the same again.
+    async fn perform(&self, order: OrderId, effect: S::Effect) -> S::Input;
+}
+
+/// Outside of a saga that wants nothing done there.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Nowhere;
+
+#[async_trait]
+impl<S: Saga<Effect = std::convert::Infallible>> Outside<S> for Nowhere {
+    async fn perform(&self, _: OrderId, effect: S::Effect) -> S::Input {
+        match effect {}
+    }
+}
+
+/// What the actors of one service share: each other's addresses, and the ports.
+pub struct Wiring<S: Saga> {
+    /// Commits steps.
+    pub journal: Address<Request<Journal<S>>>,
+    /// Loads orders.
+    pub loader: Address<Request<Loader<S>>>,
+    /// Sends events.
+    pub publisher: Address<PublisherMessage>,
+    /// The door to every order.
+    pub router: Address<RouterMessage<S>>,
+    /// The service's database.
+    pub store: Arc<dyn Store<S>>,
+    /// The log of events.
+    pub log: Arc<dyn EventLog>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// Who does what is to be done outside.
+    pub outside: Arc<dyn Outside<S>>,
+    /// How the service is.
+    pub health: Arc<Health>,
+}
+
+impl<S: Saga> Wiring<S> {
+    /// Wires a service to its ports.
+    pub fn new(
+        store: Arc<dyn Store<S>>,
+        log: Arc<dyn EventLog>,
+        clock: Arc<dyn Clock>,
+        outside: Arc<dyn Outside<S>>,
+    ) -> Arc<Self> {
+        Arc::new(Wiring {
+            journal: Address::default(),
+            loader: Address::default(),
+            publisher: Address::default(),
+            router: Address::default(),
+            store,
+            log,
+            clock,
+            outside,
+            health: Arc::default(),
+        })
+    }
+
+    /// Gives an input to an order and waits until it is committed, or found to change nothing, or refused.
+    pub async fn order(&self, order: OrderId, cause: Caused<S::Input>) -> Result<Outcome<S>, Unavailable> {
+        self.router.call(|reply| RouterMessage::Input(order, cause, reply)).await
+    }
+}

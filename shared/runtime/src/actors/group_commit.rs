@@ -1,0 +1,110 @@
+//! An actor that answers many requests with one piece of work.
+//!
+//! There is no linger: a batch is whatever arrived while the last one ran. So an idle service works at once, and a
+//! busy one does hundreds of requests together.
+
+use async_trait::async_trait;
+use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
+use std::sync::Arc;
+use tokio::task::JoinHandle;
+
+/// The work.
+#[async_trait]
+pub trait Batch: Send + Sync + Sized + 'static {
+    /// What one request asks.
+    type Item: Send + Sync + 'static;
+    /// What one request is answered.
+    type Answer: Send + 'static;
+
+    /// The most requests in one batch.
+    const LIMIT: usize;
+
+    /// Does the work: answer i is for item i. Takes as long as it takes; nothing cancels it.
+    async fn run(&self, items: Vec<Self::Item>) -> Vec<Self::Answer>;
+}
+
+/// A message to a group commit.
+pub enum Request<B: Batch> {
+    /// Do this, and answer.
+    Do(B::Item, RpcReplyPort<B::Answer>),
+    /// The running batch has ended, well or by a panic.
+    Ended(Result<(), String>),
+}
+
+/// The actor.
+pub struct GroupCommit<B>(pub Arc<B>);
+
+/// The requests that wait, and the batch that runs.
+pub struct Queue<B: Batch> {
+    waiting: Vec<(B::Item, RpcReplyPort<B::Answer>)>,
+    running: Option<JoinHandle<()>>,
+}
+
+impl<B: Batch> GroupCommit<B> {
+    fn start(&self, myself: &ActorRef<Request<B>>, queue: &mut Queue<B>) {
+        if queue.waiting.is_empty() {
+            return;
+        }
+        let size = queue.waiting.len().min(B::LIMIT);
+        let (items, replies): (Vec<_>, Vec<_>) = queue.waiting.drain(..size).unzip();
+        let batch = Arc::clone(&self.0);
+        let myself = myself.clone();
+        queue.running = Some(tokio::spawn(async move {
+            let work = tokio::spawn(async move {
+                for (answer, reply) in batch.run(items).await.into_iter().zip(replies) {
+                    // Who asked may be gone; what was done stays done.
+                    let _ = reply.send(answer);
+                }
+            });
+            let ended = work.await.map_err(|panic| panic.to_string());
+            // The actor may be gone, too.
+            let _ = myself.cast(Request::Ended(ended));
+        }));
+    }
+}
+
+#[async_trait]
+impl<B: Batch> Actor for GroupCommit<B> {
+    type Msg = Request<B>;
+    type State = Queue<B>;
+    type Arguments = ();
+
+    async fn pre_start(&self, _: ActorRef<Request<B>>, (): ()) -> Result<Queue<B>, ActorProcessingErr> {
+        Ok(Queue { waiting: Vec::new(), running: None })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<Request<B>>,
+        request: Request<B>,
+        queue: &mut Queue<B>,
+    ) -> Result<(), ActorProcessingErr> {
+        match request {
+            Request::Do(item, reply) => {
+                queue.waiting.push((item, reply));
+                if queue.running.is_none() {
+                    self.start(&myself, queue);
+                }
+            }
+            Request::Ended(Ok(())) => {
+                queue.running = None;
+                self.start(&myself, queue);
+            }
+            Request::Ended(Err(panic)) => return Err(panic.into()),
+        }
+        Ok(())
+    }
+
+    /// Finishes what was asked before the actor was stopped.
+    async fn post_stop(&self, myself: ActorRef<Request<B>>, queue: &mut Queue<B>) -> Result<(), ActorProcessingErr> {
+        loop {
+            if let Some(running) = queue.running.take() {
+                running.await?;
+            }
+            if queue.waiting.is_empty() {
+                return Ok(());
+            }
+            self.start(&myself, queue);
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! The journal, through which every write of a service goes, and its counterpart for reads.
+
+use super::group_commit::Batch;
+use super::publisher::PublisherMessage;
+use super::{Address, Wiring};
+use crate::backoff::Backoff;
+use crate::health::Part;
+use crate::saga::{Instance, Saga, Step};
+use crate::store::{OutboxKey, StoreError, Verdict};
+use async_trait::async_trait;
+use contracts::OrderId;
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// A write.
+#[derive(Debug)]
+pub enum Write<S: Saga> {
+    /// A decided step.
+    Step(Box<Step<S>>),
+    /// Rows of the outbox that the log has acknowledged; they can go.
+    Sent(Vec<OutboxKey>),
+}
+
+/// What became of a write.
+#[derive(Debug)]
+pub enum Written<S: Saga> {
+    /// Of a step.
+    Step(Box<Verdict<S>>),
+    /// The rows are gone.
+    Deleted,
+}
+
+/// Commits the steps of many orders in one transaction, and hands their events to the publisher.
+pub struct Journal<S: Saga>(pub Arc<Wiring<S>>);
+
+#[async_trait]
+impl<S: Saga> Batch for Journal<S> {
+    type Item = Write<S>;
+    type Answer = Written<S>;
+    const LIMIT: usize = 500;
+
+    async fn run(&self, writes: Vec<Write<S>>) -> Vec<Written<S>> {
+        let wiring = &self.0;
+        let mut steps = Vec::new();
+        let mut sent = Vec::new();
+        let is_step: Vec<bool> = writes
+            .into_iter()
+            .map(|write| match write {
+                Write::Step(step) => {
+                    steps.push(*step);
+                    true
+                }
+                Write::Sent(keys) => {
+                    sent.extend(keys);
+                    false
+                }
+            })
+            .collect();
+        metrics::histogram!("journal_batch_size", "service" => S::SERVICE).record(steps.len() as f64);
+        let started = Instant::now();
+        let size = steps.len();
+        let verdicts = match until_answered(wiring, || wiring.store.commit(steps.clone(), &sent)).await {
+            Ok(verdicts) => verdicts,
+            Err(error) => vec![Verdict::Refused(error.to_string()); size],
+        };
+        metrics::histogram!("journal_commit_seconds", "service" => S::SERVICE).record(started.elapsed().as_secs_f64());
+        hand_over(&wiring.publisher, &verdicts);
+        let mut verdicts = verdicts.into_iter();
+        let answer = |is_step| match is_step {
+            true => Written::Step(Box::new(verdicts.next().unwrap_or(Verdict::Conflict))),
+            false => Written::Deleted,
+        };
+        is_step.into_iter().map(answer).collect()
+    }
+}
+
+fn hand_over<S: Saga>(publisher: &Address<PublisherMessage>, verdicts: &[Verdict<S>]) {
+    let rows: Vec<_> = verdicts
+        .iter()
+        .filter_map(|verdict| match verdict {
+            Verdict::Committed(_, rows) => Some(rows.iter().cloned()),
+            Verdict::Conflict | Verdict::Refused(_) => None,
+        })
+        .flatten()
+        .collect();
+    if !rows.is_empty() {
+        // A publisher that is being started again reads the table first.
+        let _ = publisher.cast(PublisherMessage::Committed(rows));
+    }
+}
+
+/// Loads many orders with one query.
+pub struct Loader<S: Saga>(pub Arc<Wiring<S>>);
+
+#[async_trait]
+impl<S: Saga> Batch for Loader<S> {
+    type Item = OrderId;
+    type Answer = Result<Option<Box<Instance<S>>>, StoreError>;
+    const LIMIT: usize = 500;
+
+    async fn run(&self, orders: Vec<OrderId>) -> Vec<Self::Answer> {
+        let wiring = &self.0;
+        match until_answered(wiring, || wiring.store.load(&orders)).await {
+            Ok(found) => {
+                let mut found: HashMap<OrderId, Instance<S>> = found.into_iter().map(|i| (i.order, i)).collect();
+                orders.iter().map(|order| Ok(found.remove(order).map(Box::new))).collect()
+            }
+            Err(error) => vec![Err(error); orders.len()],
+        }
+    }
+}
+
+/// Asks the database until it answers. While it is away the service is not ready, its consumer stands still, and
+/// nothing is given up.
+async fn until_answered<S: Saga, T, F: Future<Output = Result<T, StoreError>>>(
+    wiring: &Wiring<S>,
+    mut ask: impl FnMut() -> F,
+) -> Result<T, StoreError> {
+    let mut backoff = Backoff::default();
+    loop {
+        match ask().await {
+            Err(error) if error.transient => {
+                wiring.health.set(Part::Database, Err(error.to_string()));
+                tracing::warn!(service = S::SERVICE, %error, "the database does not answer; trying again");
+                backoff.wait().await;
+            }
+            answer => {
+                wiring.health.set(Part::Database, Ok(()));
+                return answer;
+            }
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! The router: the one door to the orders. It starts an order's actor with the order's first message, and lets it go
+//! when nothing has come for a while.
+
+use super::Wiring;
+use super::order::{OrderActor, OrderMessage, Outcome};
+use crate::saga::{Caused, Saga};
+use async_trait::async_trait;
+use contracts::OrderId;
+use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, MessagingErr, RpcReplyPort, SupervisionEvent};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// An order without messages for this long leaves memory.
+const IDLE: Duration = Duration::from_secs(5);
+
+/// A message to the router.
+#[derive(Debug)]
+pub enum RouterMessage<S: Saga> {
+    /// Something came for an order.
+    Input(OrderId, Caused<S::Input>, RpcReplyPort<Outcome<S>>),
+    /// Something may be due outside for an order.
+    Wake(OrderId),
+    /// Let idle orders go.
+    Sweep,
+}
+
+/// The actor.
+pub struct Router<S: Saga>(pub Arc<Wiring<S>>);
+
+/// The orders in memory.
+#[derive(Debug)]
+pub struct Orders<S: Saga> {
+    live: HashMap<OrderId, Live<S>>,
+    by_actor: HashMap<ActorId, OrderId>,
+}
+
+#[derive(Debug)]
+struct Live<S: Saga> {
+    actor: ActorRef<OrderMessage<S>>,
+    used: Instant,
+    /// What came after the actor was told to leave: for the next one.
+    held: Vec<OrderMessage<S>>,
+}
+
+impl<S: Saga> Router<S> {
+    fn route(
+        &self,
+        myself: &ActorRef<RouterMessage<S>>,
+        orders: &mut Orders<S>,
+        order: OrderId,
+        message: OrderMessage<S>,
+    ) -> Result<(), ActorProcessingErr> {
+        if !orders.live.contains_key(&order) {
+            self.start(myself, orders, order)?;
+        }
+        let Some(live) = orders.live.get_mut(&order) else { return Ok(()) };
+        live.used = Instant::now();
+        if live.held.is_empty() {
+            match live.actor.cast(message) {
+                Ok(()) => {}
+                // It is leaving; its end is reported here.
+                Err(MessagingErr::SendErr(message)) => live.held.push(message),
+                Err(error @ (MessagingErr::ChannelClosed | MessagingErr::InvalidActorType)) => {
+                    return Err(error.to_string().into());
+                }
+            }
+        } else {
+            live.held.push(message);
+        }
+        Ok(())
+    }
+
+    fn start(
+        &self,
+        myself: &ActorRef<RouterMessage<S>>,
+        orders: &mut Orders<S>,
+        order: OrderId,
+    ) -> Result<(), ActorProcessingErr> {
+        let actor = OrderActor { order, wiring: Arc::clone(&self.0) };
+        let (actor, _) = ractor::ActorRuntime::spawn_linked_instant(None, actor, (), myself.get_cell())?;
+        orders.by_actor.insert(actor.get_id(), order);
+        orders.live.insert(order, Live { actor, used: Instant::now(), held: Vec::new() });
+        live_gauge::<S>(orders);
+        Ok(())
+    }
+
+    /// An order's actor has ended. What came for it since goes to a new one.
+    fn ended(
+        &self,
+        myself: &ActorRef<RouterMessage<S>>,
+        orders: &mut Orders<S>,
+        actor: ActorId,
+    ) -> Result<(), ActorProcessingErr> {
+        let Some(order) = orders.by_actor.remove(&actor) else { return Ok(()) };
+        let held = orders.live.remove(&order).map_or_else(Vec::new, |live| live.held);
+        live_gauge::<S>(orders);
+        held.into_iter().try_for_each(|message| self.route(myself, orders, order, message))
+    }
+}
+
+fn live_gauge<S: Saga>(orders: &Orders<S>) {
+    metrics::gauge!("actor_live", "kind" => "order", "service" => S::SERVICE).set(orders.live.len() as f64);
+}
+
+#[async_trait]
+impl<S: Saga> Actor for Router<S> {
+    type Msg = RouterMessage<S>;
+    type State = Orders<S>;
+    type Arguments = ();
+
+    async fn pre_start(&self, myself: ActorRef<RouterMessage<S>>, (): ()) -> Result<Orders<S>, ActorProcessingErr> {
+        myself.send_interval(IDLE, || RouterMessage::Sweep);
+        Ok(Orders { live: HashMap::new(), by_actor: HashMap::new() })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<RouterMessage<S>>,
+        message: RouterMessage<S>,
+        orders: &mut Orders<S>,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            RouterMessage::Input(order, cause, reply) => {
+                self.route(&myself, orders, order, OrderMessage::Input(cause, reply))
+            }
+            RouterMessage::Wake(order) => self.route(&myself, orders, order, OrderMessage::Wake),
+            RouterMessage::Sweep => {
+                for live in orders.live.values().filter(|live| live.used.elapsed() >= IDLE) {
+                    // Drained, not stopped: what is in its mailbox is still handled.
+                    if live.actor.drain().is_ok() {
+                        metrics::counter!("actor_passivations_total", "kind" => "order", "service" => S::SERVICE)
+                            .increment(1);
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        myself: ActorRef<RouterMessage<S>>,
+        event: SupervisionEvent,
+        orders: &mut Orders<S>,
+    ) -> Result<(), ActorProcessingErr> {
+        match event {
+            SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => Ok(()),
+            SupervisionEvent::ActorTerminated(actor, _, _) => self.ended(&myself, orders, actor.get_id()),
+            SupervisionEvent::ActorFailed(actor, error) => {
+                // Not started again here: it comes back with its next message.
+                let order_id = orders.by_actor.get(&actor.get_id()).map(ToString::to_string).unwrap_or_default();
+                tracing::error!(service = S::SERVICE, order_id, %error, "an order's actor failed");
+                metrics::counter!("actor_restarts_total", "kind" => "order", "service" => S::SERVICE).increment(1);
+                self.ended(&myself, orders, actor.get_id())
+            }
+        }
+    }
+
+    /// Waits until the orders have finished what they are at.
+    async fn post_stop(&self, _: ActorRef<RouterMessage<S>>, orders: &mut Orders<S>) -> Result<(), ActorProcessingErr> {
+        for (_, live) in orders.live.drain() {
+            // One that has already ended is what is wanted.
+            let _ = live.actor.drain_and_wait(None).await;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,140 @@
+//! A service's own database: PostgreSQL, or an SQLite file.
+
+use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
+use sea_orm::{
+    ConnectOptions, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, SqliteTransactionMode,
+    TransactionOptions, TransactionTrait,
+};
+use sea_orm_migration::MigratorTrait;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Where a database is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DatabaseSettings {
+    /// A URL, `postgres://user:password@host:port/database`.
+    Postgres(String),
+    /// A file, made where there is none.
+    Sqlite(PathBuf),
+}
+
+/// Open connections to one database.
+#[derive(Clone, Debug)]
+pub struct Database {
+    /// For reads outside of transactions.
+    pub read: DatabaseConnection,
+    write: DatabaseConnection,
+}
+
+/// Connections of a PostgreSQL pool: the journal's one, and reads.
+const POSTGRES_CONNECTIONS: u32 = 8;
+/// Readers of an SQLite file. Writers there is one.
+const SQLITE_READERS: u32 = 4;
+/// How long to wait for a connection.
+const ACQUIRE: Duration = Duration::from_secs(5);
+/// The key of the advisory lock under which migrations run: "migrate" in ASCII.
+const MIGRATION_LOCK: i64 = 0x006d_6967_7261_7465;
+
+impl Database {
+    /// Connects.
+    pub async fn open(settings: &DatabaseSettings) -> Result<Self, DbErr> {
+        match settings {
+            DatabaseSettings::Postgres(url) => {
+                let mut options = ConnectOptions::new(url);
+                options
+                    .max_connections(POSTGRES_CONNECTIONS)
+                    .min_connections(1)
+                    .acquire_timeout(ACQUIRE)
+                    .connect_timeout(ACQUIRE)
+                    .sqlx_logging(false)
+                    .map_sqlx_postgres_opts(|options| {
+                        // The server ends what this side has lost sight of; a timeout here would leave it open.
+                        options.options([
+                            ("statement_timeout", "10000"),
+                            ("idle_in_transaction_session_timeout", "10000"),
+                        ])
+                    });
+                let pool = sea_orm::Database::connect(options).await?;
+                Ok(Database { read: pool.clone(), write: pool })
+            }
+            DatabaseSettings::Sqlite(path) => {
+                // The writer comes first: it makes the file and sets it to WAL.
+                let write = sea_orm::Database::connect(sqlite(path, 1)).await?;
+                let read = sea_orm::Database::connect(sqlite(path, SQLITE_READERS)).await?;
+                Ok(Database { read, write })
+            }
+        }
+    }
+
+    /// Begins a transaction that will write.
+    ///
+    /// A future that is dropped while it waits here can leave a connection inside a transaction, so call this only
+    /// from tasks that nobody cancels.
+    pub async fn begin(&self) -> Result<DatabaseTransaction, DbErr> {
+        // IMMEDIATE: a deferred transaction that reads before it writes fails when another one wrote in between.
+        let options = TransactionOptions {
+            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+            ..TransactionOptions::default()
+        };
+        self.write.begin_with_options(options).await
+    }
+
+    /// Brings the schema up to date; replicas that start together take turns.
+    pub async fn migrate<M: MigratorTrait>(&self) -> Result<(), DbErr> {
+        if self.write.get_database_backend() != DbBackend::Postgres {
+            return M::up(&self.write, None).await;
+        }
+        // One transaction holds the lock and all of the changes: a crash leaves neither half a schema nor a lock.
+        let transaction = self.begin().await?;
+        transaction.execute_unprepared(&format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")).await?;
+        M::up(&transaction, None).await?;
+        transaction.commit().await
+    }
+
+    /// Closes every connection.
+    pub async fn close(self) -> Result<(), DbErr> {
+        self.read.close().await?;
+        self.write.close().await
+    }
+}
+
+fn sqlite(path: &Path, connections: u32) -> ConnectOptions {
+    let mut options = ConnectOptions::new(format!("sqlite://{}?mode=rwc", path.display()));
+    options.max_connections(connections).min_connections(1).acquire_timeout(ACQUIRE).sqlx_logging(false);
+    options.map_sqlx_sqlite_opts(|options| {
+        options
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(Duration::from_secs(5))
+            .statement_cache_capacity(500)
+    });
+    options
+}
+
+/// Whether trying again can help: the database is away, busy, or chose this transaction to give way.
+pub fn is_transient(error: &DbErr) -> bool {
+    use sea_orm::{RuntimeErr, sqlx};
+    let source = match error {
+        DbErr::ConnectionAcquire(_) | DbErr::Conn(_) => return true,
+        DbErr::Exec(RuntimeErr::SqlxError(source)) | DbErr::Query(RuntimeErr::SqlxError(source)) => source,
+        _ => return false,
+    };
+    match source.as_ref() {
+        sqlx::Error::Database(error) => match error.code().as_deref() {
+            // PostgreSQL: connection exceptions, resources, operator intervention, rollbacks (deadlock,
+            // serialization), lock and object state, system errors. SQLite: busy, locked, I/O error, full.
+            Some(code) if code.len() == 5 => {
+                ["08", "53", "57", "40", "55", "58", "25"].iter().any(|class| code.starts_with(class))
+            }
+            Some(code) => code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 5 | 6 | 10 | 13)),
+            None => false,
+        },
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => true,
+        _ => false,
+    }
+}

@@ -1,0 +1,305 @@
+//! A durable log in one SQLite file, for one process: what stands in for Kafka when nothing is configured.
+//!
+//! A topic is one partition. One task writes everything, many appends to a transaction, and wakes the readers.
+//! Group offsets are written with the next append or a moment later; losing one repeats records, as it should.
+
+use super::{Delivery, EventLog, LogError, NewRecord, Offsets, Partition, Position, Record, Subscription};
+use crate::clock::Clock;
+use crate::database::Database;
+use async_trait::async_trait;
+use sea_orm::sea_query::OnConflict;
+use sea_orm::{ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+
+mod records {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "log_records")]
+    pub(super) struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub(super) topic: String,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub(super) position: i64,
+        pub(super) key: Option<Vec<u8>>,
+        pub(super) value: Option<Vec<u8>>,
+        pub(super) headers: String,
+        pub(super) appended_at: i64,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub(super) enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+mod offsets {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "log_offsets")]
+    pub(super) struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub(super) consumer_group: String,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub(super) topic: String,
+        pub(super) next_position: i64,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub(super) enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+/// Records of one read, and appends of one transaction.
+const PAGE: usize = 500;
+/// Deliveries and writes that may wait.
+const WAITING: usize = 1_000;
+/// How long a stored offset may wait for an append to go with.
+const OFFSETS_WAIT: Duration = Duration::from_millis(200);
+/// The pause before a failed write or read is tried again.
+const RETRY: Duration = Duration::from_millis(200);
+
+type Ends = HashMap<String, i64>;
+type Answer = oneshot::Sender<Vec<Result<(), LogError>>>;
+
+enum Write {
+    Append(Vec<NewRecord>, Answer),
+    Offset { group: Arc<str>, topic: String, next: i64 },
+}
+
+/// The log of one process.
+pub struct EmbeddedLog {
+    database: Database,
+    writes: mpsc::Sender<Write>,
+    ends: watch::Receiver<Ends>,
+}
+
+impl EmbeddedLog {
+    /// Opens the log in a migrated database.
+    pub async fn open(database: Database, clock: Arc<dyn Clock>) -> Result<Self, DbErr> {
+        let ends: Vec<(String, i64)> = records::Entity::find()
+            .select_only()
+            .column(records::Column::Topic)
+            .column_as(records::Column::Position.max(), "position")
+            .group_by(records::Column::Topic)
+            .into_tuple()
+            .all(&database.read)
+            .await?;
+        let ends = ends.into_iter().map(|(topic, last)| (topic, last + 1)).collect();
+        let (ends_sender, ends) = watch::channel(ends);
+        let (writes, waiting) = mpsc::channel(WAITING);
+        let writer = Writer { database: database.clone(), clock, ends: ends_sender, offsets: HashMap::new() };
+        tokio::spawn(writer.run(waiting));
+        Ok(EmbeddedLog { database, writes, ends })
+    }
+}
+
+#[async_trait]
+impl EventLog for EmbeddedLog {
+    async fn create_topics(&self, _: &[String]) -> Result<(), LogError> {
+        // A topic is there as soon as something is on it.
+        Ok(())
+    }
+
+    async fn append(&self, records: Vec<NewRecord>) -> Vec<Result<(), LogError>> {
+        let count = records.len();
+        let (answer, answered) = oneshot::channel();
+        let sent = self.writes.send(Write::Append(records, answer)).await.is_ok();
+        match (sent, answered.await) {
+            (true, Ok(results)) => results,
+            _ => vec![Err(LogError("the embedded event log is closed".into())); count],
+        }
+    }
+
+    async fn subscribe(&self, group: &str, topics: &[String]) -> Result<Subscription, LogError> {
+        let stored = offsets::Entity::find()
+            .filter(offsets::Column::ConsumerGroup.eq(group))
+            .all(&self.database.read)
+            .await
+            .map_err(|error| LogError(error.to_string()))?;
+        let mut next: Ends = topics.iter().map(|topic| (topic.clone(), 0)).collect();
+        for row in stored {
+            if let Some(next) = next.get_mut(&row.topic) {
+                *next = row.next_position;
+            }
+        }
+        let (sender, deliveries) = mpsc::channel(WAITING);
+        tokio::spawn(read(self.database.clone(), self.ends.clone(), next, sender));
+        let offsets = EmbeddedOffsets { group: group.into(), writes: self.writes.clone() };
+        Ok(Subscription { deliveries, offsets: Box::new(offsets) })
+    }
+}
+
+struct EmbeddedOffsets {
+    group: Arc<str>,
+    writes: mpsc::Sender<Write>,
+}
+
+impl Offsets for EmbeddedOffsets {
+    fn store(&self, partition: &Partition, next: i64) {
+        let write = Write::Offset { group: Arc::clone(&self.group), topic: partition.topic.clone(), next };
+        // When there is no room, a later offset of this partition will stand for this one.
+        let _ = self.writes.try_send(write);
+    }
+}
+
+struct Writer {
+    database: Database,
+    clock: Arc<dyn Clock>,
+    ends: watch::Sender<Ends>,
+    offsets: HashMap<(Arc<str>, String), i64>,
+}
+
+impl Writer {
+    async fn run(mut self, mut waiting: mpsc::Receiver<Write>) {
+        let mut writes = Vec::new();
+        let mut offsets_due = None;
+        loop {
+            // recv_many can be cancelled without loss.
+            let received = match offsets_due {
+                None => Some(waiting.recv_many(&mut writes, PAGE).await),
+                Some(due) => tokio::time::timeout_at(due, waiting.recv_many(&mut writes, PAGE)).await.ok(),
+            };
+            let mut appends = Vec::new();
+            for write in writes.drain(..) {
+                match write {
+                    Write::Append(records, answer) => appends.push((records, answer)),
+                    Write::Offset { group, topic, next } => {
+                        self.offsets.insert((group, topic), next);
+                        offsets_due.get_or_insert_with(|| Instant::now() + OFFSETS_WAIT);
+                    }
+                }
+            }
+            let closed = received == Some(0);
+            if !appends.is_empty() || closed || offsets_due.is_some_and(|due| due <= Instant::now()) {
+                self.write_until_done(appends).await;
+                offsets_due = None;
+            }
+            if closed {
+                return;
+            }
+        }
+    }
+
+    async fn write_until_done(&mut self, appends: Vec<(Vec<NewRecord>, Answer)>) {
+        let mut ends = self.ends.borrow().clone();
+        let mut rows = Vec::new();
+        let mut answers = Vec::new();
+        for (records, answer) in appends {
+            let results = records.into_iter().map(|record| self.row(record, &mut ends).map(|row| rows.push(row)));
+            answers.push((results.collect(), answer));
+        }
+        while let Err(error) = self.write(&rows).await {
+            tracing::warn!(%error, "the embedded event log could not write; trying again");
+            tokio::time::sleep(RETRY).await;
+        }
+        self.offsets.clear();
+        self.ends.send_replace(ends);
+        for (results, answer) in answers {
+            // Nobody waits any more only when the program is ending.
+            let _ = answer.send(results);
+        }
+    }
+
+    fn row(&self, record: NewRecord, ends: &mut Ends) -> Result<records::ActiveModel, LogError> {
+        // What this process writes has headers of text; so they can be read in the file, too.
+        let headers: Result<Vec<(String, String)>, _> = record
+            .headers
+            .into_iter()
+            .map(|(name, value)| String::from_utf8(value).map(|value| (name, value)))
+            .collect();
+        let headers = headers.map_err(|error| LogError(format!("a header that is not text: {error}")))?;
+        let end = ends.entry(record.topic.clone()).or_default();
+        let position = *end;
+        *end += 1;
+        Ok(records::ActiveModel {
+            topic: Set(record.topic),
+            position: Set(position),
+            key: Set(record.key),
+            value: Set(record.value),
+            headers: Set(serde_json::to_string(&headers).expect("pairs of text are JSON")),
+            appended_at: Set(self.clock.now().0),
+        })
+    }
+
+    async fn write(&self, rows: &[records::ActiveModel]) -> Result<(), DbErr> {
+        let transaction = self.database.begin().await?;
+        for page in rows.chunks(PAGE) {
+            records::Entity::insert_many(page.iter().cloned()).exec_without_returning(&transaction).await?;
+        }
+        if !self.offsets.is_empty() {
+            let rows = self.offsets.iter().map(|((group, topic), next)| offsets::ActiveModel {
+                consumer_group: Set(group.to_string()),
+                topic: Set(topic.clone()),
+                next_position: Set(*next),
+            });
+            let key = [offsets::Column::ConsumerGroup, offsets::Column::Topic];
+            let overwrite = OnConflict::columns(key).update_column(offsets::Column::NextPosition).to_owned();
+            offsets::Entity::insert_many(rows).on_conflict(overwrite).exec_without_returning(&transaction).await?;
+        }
+        transaction.commit().await
+    }
+}
+
+async fn read(database: Database, mut ends: watch::Receiver<Ends>, mut next: Ends, deliveries: mpsc::Sender<Delivery>) {
+    let assigned = next.keys().map(|topic| partition(topic)).collect();
+    let mut open = deliveries.send(Delivery::Assigned(assigned)).await.is_ok();
+    while open {
+        let behind: Vec<String> = {
+            let ends = ends.borrow_and_update();
+            next.iter().filter(|(topic, next)| ends.get(*topic) > Some(next)).map(|(topic, _)| topic.clone()).collect()
+        };
+        for topic in &behind {
+            match page(&database, topic, next[topic]).await {
+                Ok(records) => {
+                    for record in records {
+                        next.insert(topic.clone(), record.at.offset + 1);
+                        open &= deliveries.send(Delivery::Record(record)).await.is_ok();
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the embedded event log could not read; trying again");
+                    tokio::time::sleep(RETRY).await;
+                }
+            }
+        }
+        if behind.is_empty() {
+            open &= tokio::select! {
+                changed = ends.changed() => changed.is_ok(),
+                () = deliveries.closed() => false,
+            };
+        }
+    }
+}
+
+async fn page(database: &Database, topic: &str, from: i64) -> Result<Vec<Record>, DbErr> {
+    let rows = records::Entity::find()
+        .filter(records::Column::Topic.eq(topic))
+        .filter(records::Column::Position.gte(from))
+        .order_by_asc(records::Column::Position)
+        .limit(PAGE as u64)
+        .all(&database.read)
+        .await?;
+    rows.into_iter()
+        .map(|row| {
+            let headers: Vec<(String, String)> = serde_json::from_str(&row.headers)
+                .map_err(|error| DbErr::Custom(format!("headers of {topic} at {}: {error}", row.position)))?;
+            Ok(Record {
+                at: Position { partition: partition(topic), offset: row.position },
+                key: row.key,
+                value: row.value,
+                headers: headers.into_iter().map(|(name, value)| (name, value.into_bytes())).collect(),
+            })
+        })
+        .collect()
+}
+
+fn partition(topic: &str) -> Partition {
+    Partition { topic: topic.to_owned(), partition: 0 }
+}

@@ -1,0 +1,13 @@
+//! What every service is made of: the shape of a saga, the actors that carry it, the ports to the event log, the
+//! database and the clock, and the HTTP edge.
+
+pub mod acknowledgements;
+pub mod actors;
+pub mod backoff;
+pub mod clock;
+pub mod database;
+pub mod event_log;
+pub mod health;
+pub mod saga;
+pub mod store;
+pub mod trace;

@@ -1,0 +1,244 @@
+//! The shape of a saga's rules, and the pure step from one committed version of an order to the next.
+//!
+//! A service writes its rules as [`Saga::decide`] and [`Saga::evolve`]; everything else in this crate carries
+//! inputs to them and their events away. Nothing in this file does I/O or reads a clock.
+
+use contracts::{Envelope, EventType, OrderId, Payload, Timestamp, event_id};
+use std::fmt::Debug;
+use uuid::Uuid;
+
+/// What a state makes of an input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision<E> {
+    /// What happened, in order; never empty.
+    Events(Vec<E>),
+    /// Nothing, for a reason.
+    Nothing(Nothing),
+    /// No, and the sender is told: a caller by an error, a message by the dead-letter topic.
+    Rejected(Rejection),
+}
+
+impl<E> Decision<E> {
+    /// One event.
+    pub fn event(event: E) -> Self {
+        Decision::Events(vec![event])
+    }
+}
+
+/// Why an input changes nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nothing {
+    /// It says what is already known.
+    Duplicate,
+    /// It was overtaken by something that decided the matter.
+    Late,
+    /// Our own services cannot bring it about; counted, since a foreign one did.
+    Unreachable,
+}
+
+/// Why an input is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    /// The order does not exist here, and this input cannot begin it.
+    #[error("the order is not known here")]
+    UnknownOrder,
+}
+
+/// The rules of one service for one order.
+pub trait Saga: Clone + Debug + PartialEq + Send + Sync + Sized + 'static {
+    /// The service's name: its consumer group, and part of every id that it derives.
+    const SERVICE: &'static str;
+    /// The events that it reads.
+    const READS: &'static [EventType];
+
+    /// Where an order stands; the default is "never heard of".
+    type State: Clone + Debug + Default + PartialEq + Send + Sync;
+    /// What can come to an order.
+    type Input: Clone + Debug + Send + Sync;
+    /// What can happen to an order.
+    type Event: Clone + Debug + Send + Sync;
+    /// What a state wants done outside the database.
+    type Effect: Clone + Debug + Send + Sync;
+
+    /// What this state makes of this input.
+    fn decide(state: &Self::State, input: &Self::Input) -> Decision<Self::Event>;
+
+    /// The state after this event.
+    fn evolve(state: Self::State, event: &Self::Event) -> Self::State;
+
+    /// What is to be done outside while an order stands here, and not before when. It may be done more than once,
+    /// since a crash can hide that it was done; its outcome comes back as an input.
+    fn pending(state: &Self::State) -> Option<(Timestamp, Self::Effect)>;
+
+    /// Whether this input usually is an order's first, so that looking the order up would be wasted.
+    fn opens(input: &Self::Input) -> bool;
+
+    /// What an event from the wire means here; `None` for types that are not in [`Saga::READS`].
+    fn receive(payload: Payload) -> Option<Self::Input>;
+
+    /// What the others are told of an event, if anything. `state` is the state after it.
+    fn emit(order: OrderId, state: &Self::State, event: &Self::Event, at: Timestamp) -> Option<Payload>;
+}
+
+/// An order as one service has committed it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Instance<S: Saga> {
+    /// The order.
+    pub order: OrderId,
+    /// Counts committed steps; 0 is an order that is not stored.
+    pub version: i64,
+    /// The ids of the inputs that brought it here. An order sees about ten, so they live on its own row.
+    pub applied: Vec<Uuid>,
+    /// From the order's first input that had one.
+    pub correlation_id: String,
+    /// W3C trace context of the request that began it; may be empty.
+    pub traceparent: String,
+    /// When it was first stored.
+    pub created_at: Timestamp,
+    /// When it was last stored.
+    pub updated_at: Timestamp,
+    /// Where it stands.
+    pub state: S::State,
+}
+
+impl<S: Saga> Instance<S> {
+    /// An order that this service has never heard of.
+    pub fn unknown(order: OrderId) -> Self {
+        Instance {
+            order,
+            version: 0,
+            applied: Vec::new(),
+            correlation_id: String::new(),
+            traceparent: String::new(),
+            created_at: Timestamp::default(),
+            updated_at: Timestamp::default(),
+            state: S::State::default(),
+        }
+    }
+}
+
+/// An input with what tells it apart and ties it to the request that caused it.
+#[derive(Clone, Debug)]
+pub struct Caused<I> {
+    /// An input with an id that was applied before is a duplicate.
+    pub id: Uuid,
+    /// See [`Envelope::correlation_id`].
+    pub correlation_id: String,
+    /// W3C trace context; may be empty.
+    pub traceparent: String,
+    /// The input itself.
+    pub input: I,
+}
+
+/// A decided change of one order, not yet committed.
+#[derive(Clone, Debug)]
+pub struct Step<S: Saga> {
+    /// The order as it will stand.
+    pub next: Instance<S>,
+    /// What happened, in order.
+    pub events: Vec<S::Event>,
+    /// What the others will be told, in order.
+    pub emitted: Vec<Payload>,
+}
+
+/// An emitted event as it waits for the log: a row of the outbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outgoing {
+    /// The order, which is also the key.
+    pub order: OrderId,
+    /// The order's version that emitted it.
+    pub version: i64,
+    /// Its place among the events of that version.
+    pub n: i16,
+    /// The topic, by way of the type.
+    pub event_type: EventType,
+    /// The encoded envelope.
+    pub value: Vec<u8>,
+    /// For the header.
+    pub correlation_id: String,
+    /// For the header; may be empty.
+    pub traceparent: String,
+    /// When the step was decided.
+    pub at: Timestamp,
+}
+
+impl<S: Saga> Step<S> {
+    /// Decides what `cause` does to `current` at the moment `at`.
+    pub fn decide(current: &Instance<S>, cause: &Caused<S::Input>, at: Timestamp) -> Result<Self, Unmoved> {
+        if current.applied.contains(&cause.id) {
+            return Err(Unmoved::Nothing(Nothing::Duplicate));
+        }
+        let events = match S::decide(&current.state, &cause.input) {
+            Decision::Events(events) => events,
+            Decision::Nothing(why) => return Err(Unmoved::Nothing(why)),
+            Decision::Rejected(why) => return Err(Unmoved::Rejected(why)),
+        };
+        let mut next = current.clone();
+        next.version += 1;
+        next.applied.push(cause.id);
+        // The database's order of versions is the truth; a clock that went backwards must not make ages negative.
+        next.updated_at = at.max(current.updated_at);
+        if current.version == 0 {
+            next.created_at = next.updated_at;
+        }
+        if next.correlation_id.is_empty() {
+            next.correlation_id.clone_from(&cause.correlation_id);
+        }
+        if next.traceparent.is_empty() {
+            next.traceparent.clone_from(&cause.traceparent);
+        }
+        let mut step = Step { next, events: Vec::new(), emitted: Vec::new() };
+        step.take(events);
+        Ok(step)
+    }
+
+    /// Decides once more, inside the same step, now that something is known that only the transaction could tell.
+    pub fn follow(&mut self, input: &S::Input) {
+        if let Decision::Events(events) = S::decide(&self.next.state, input) {
+            self.take(events);
+        }
+    }
+
+    fn take(&mut self, events: Vec<S::Event>) {
+        for event in events {
+            let state = S::evolve(std::mem::take(&mut self.next.state), &event);
+            self.emitted.extend(S::emit(self.next.order, &state, &event, self.next.updated_at));
+            self.next.state = state;
+            self.events.push(event);
+        }
+    }
+
+    /// The version that this step was decided on; a row of any other version refuses it.
+    pub fn expected_version(&self) -> i64 {
+        self.next.version - 1
+    }
+
+    /// The rows of the outbox.
+    pub fn outgoing(&self) -> impl Iterator<Item = Outgoing> + '_ {
+        let next = &self.next;
+        self.emitted.iter().zip(0_i16..).map(move |(payload, n)| {
+            let event_type = payload.event_type();
+            let event_id = event_id(S::SERVICE, next.order, next.version, event_type.name());
+            let envelope = Envelope { event_id, correlation_id: next.correlation_id.clone(), payload: payload.clone() };
+            Outgoing {
+                order: next.order,
+                version: next.version,
+                n,
+                event_type,
+                value: envelope.encode(next.updated_at),
+                correlation_id: next.correlation_id.clone(),
+                traceparent: crate::trace::child(&next.traceparent, event_id),
+                at: next.updated_at,
+            }
+        })
+    }
+}
+
+/// Why there is no step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unmoved {
+    /// The input changes nothing.
+    Nothing(Nothing),
+    /// The input is refused.
+    Rejected(Rejection),
+}

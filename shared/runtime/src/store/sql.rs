@@ -1,0 +1,284 @@
+//! The store over sea-orm, for PostgreSQL and SQLite alike.
+
+use super::{OutboxKey, Store, StoreError, Verdict};
+use crate::database::{Database, is_transient};
+use crate::saga::{Instance, Outgoing, Saga, Step};
+use async_trait::async_trait;
+use contracts::{EventType, OrderId, Timestamp};
+use sea_orm::sea_query::{Expr, ExprTrait, OnConflict, SimpleExpr};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, IdenStatic, IntoActiveModel, Iterable,
+    QueryFilter, QueryOrder, QuerySelect,
+};
+use std::collections::HashMap;
+use std::marker::PhantomData;
+use uuid::Uuid;
+
+/// How a saga's instances are rows.
+#[async_trait]
+pub trait Table: Saga {
+    /// The table: one row per order.
+    type Entity: EntityTrait<
+            Model: IntoActiveModel<<Self::Entity as EntityTrait>::ActiveModel> + Send + Sync,
+            ActiveModel: Send,
+        >;
+    /// The order's id, the primary key.
+    const ORDER_ID: <Self::Entity as EntityTrait>::Column;
+    /// The order's version.
+    const VERSION: <Self::Entity as EntityTrait>::Column;
+    /// When [`Saga::pending`] is due, in microseconds since 1970; null if nothing is.
+    const DUE_AT: <Self::Entity as EntityTrait>::Column;
+
+    /// An instance as a row; `due_at` is the moment of its [`Saga::pending`].
+    fn write(instance: Instance<Self>, applied: Vec<u8>, due_at: Option<i64>) -> <Self::Entity as EntityTrait>::Model;
+
+    /// A row as an instance, or what is wrong with the row.
+    fn read(row: <Self::Entity as EntityTrait>::Model) -> Result<Instance<Self>, String>;
+
+    /// What else a batch changes in the same transaction, before its rows are written. This is where a step learns
+    /// what only locks can tell.
+    async fn settle(_: &DatabaseTransaction, _: &mut [Step<Self>]) -> Result<(), DbErr> {
+        Ok(())
+    }
+}
+
+mod outbox {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "outbox")]
+    pub(super) struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub(super) order_id: Uuid,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub(super) version: i64,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub(super) n: i16,
+        pub(super) topic: String,
+        pub(super) event_type: String,
+        pub(super) value: Vec<u8>,
+        pub(super) correlation_id: String,
+        pub(super) traceparent: String,
+        pub(super) created_at: i64,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub(super) enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+/// Rows of the outbox in one statement: 9 binds each, of 32,766 that SQLite takes.
+const OUTBOX_ROWS: usize = 3_000;
+
+/// A service's store.
+pub struct SqlStore<S> {
+    database: Database,
+    saga: PhantomData<fn() -> S>,
+}
+
+impl<S: Table> SqlStore<S> {
+    /// Over a migrated database.
+    pub fn new(database: Database) -> Self {
+        SqlStore { database, saga: PhantomData }
+    }
+
+    /// Commits these steps and `sent`, or nothing at all and `None` if a step lost.
+    async fn attempt(&self, steps: &[Step<S>], sent: &[OutboxKey]) -> Result<Option<Vec<Verdict<S>>>, DbErr> {
+        let transaction = self.database.begin().await?;
+        let mut steps = steps.to_vec();
+        S::settle(&transaction, &mut steps).await?;
+        let outgoing: Vec<Vec<Outgoing>> = steps.iter().map(|step| step.outgoing().collect()).collect();
+        if !write_states(&transaction, &steps).await? {
+            transaction.rollback().await?;
+            return Ok(None);
+        }
+        write_outbox(&transaction, outgoing.iter().flatten()).await?;
+        delete_sent(&transaction, sent).await?;
+        transaction.commit().await?;
+        let committed = steps.into_iter().map(|step| step.next);
+        Ok(Some(committed.zip(outgoing).map(|(next, rows)| Verdict::Committed(next, rows)).collect()))
+    }
+
+    /// Whether each step's order still has the version that the step was decided on.
+    async fn current(&self, steps: &[Step<S>]) -> Result<Vec<bool>, DbErr> {
+        let orders: Vec<Uuid> = steps.iter().map(|step| step.next.order.0).collect();
+        let versions: Vec<(Uuid, i64)> = S::Entity::find()
+            .select_only()
+            .column(S::ORDER_ID)
+            .column(S::VERSION)
+            .filter(S::ORDER_ID.is_in(orders))
+            .into_tuple()
+            .all(&self.database.read)
+            .await?;
+        let versions: HashMap<Uuid, i64> = versions.into_iter().collect();
+        let is_current =
+            |step: &Step<S>| versions.get(&step.next.order.0).copied().unwrap_or(0) == step.expected_version();
+        Ok(steps.iter().map(is_current).collect())
+    }
+
+    /// Commits the winners of these steps in as few transactions as it takes.
+    async fn commit_winners(&self, steps: Vec<Step<S>>, sent: &[OutboxKey]) -> Result<Vec<Verdict<S>>, DbErr> {
+        // Conflicts are rare, so the first attempt believes that there are none; the guard is in its statement.
+        if let Some(verdicts) = self.attempt(&steps, sent).await? {
+            return Ok(verdicts);
+        }
+        let wins = self.current(&steps).await?;
+        let winners: Vec<Step<S>> = steps.into_iter().zip(&wins).filter(|(_, wins)| **wins).map(|(s, _)| s).collect();
+        // A step can lose after this look, too; then it is left to the next batch, as a conflict.
+        let count = winners.len();
+        let verdicts = self.attempt(&winners, sent).await?.unwrap_or_else(|| vec![Verdict::Conflict; count]);
+        let mut verdicts = verdicts.into_iter();
+        Ok(wins.iter().map(|wins| if *wins { verdicts.next() } else { None }.unwrap_or(Verdict::Conflict)).collect())
+    }
+}
+
+#[async_trait]
+impl<S: Table> Store<S> for SqlStore<S> {
+    async fn load(&self, orders: &[OrderId]) -> Result<Vec<Instance<S>>, StoreError> {
+        let rows = S::Entity::find()
+            .filter(S::ORDER_ID.is_in(orders.iter().map(|order| order.0)))
+            .all(&self.database.read)
+            .await?;
+        rows.into_iter().map(|row| S::read(row).map_err(damaged)).collect()
+    }
+
+    async fn commit(&self, mut steps: Vec<Step<S>>, sent: &[OutboxKey]) -> Result<Vec<Verdict<S>>, StoreError> {
+        // In key order, so that two replicas never wait for each other.
+        let mut order: Vec<usize> = (0..steps.len()).collect();
+        order.sort_by_key(|i| steps[*i].next.order);
+        steps.sort_by_key(|step| step.next.order);
+        let verdicts = match self.commit_winners(steps.clone(), sent).await {
+            Ok(verdicts) => verdicts,
+            Err(error) if is_transient(&error) => return Err(error.into()),
+            // One step is poison: let the others go without it.
+            Err(error) if steps.len() <= 1 => vec![Verdict::Refused(error.to_string()); steps.len()],
+            Err(_) => {
+                let mut verdicts = Vec::new();
+                for step in steps {
+                    verdicts.push(match self.commit_winners(vec![step], &[]).await {
+                        Ok(mut verdict) => verdict.pop().unwrap_or(Verdict::Conflict),
+                        Err(error) if is_transient(&error) => return Err(error.into()),
+                        Err(error) => Verdict::Refused(error.to_string()),
+                    });
+                }
+                verdicts
+            }
+        };
+        let mut answers = vec![Verdict::Conflict; verdicts.len()];
+        for (place, verdict) in order.into_iter().zip(verdicts) {
+            answers[place] = verdict;
+        }
+        Ok(answers)
+    }
+
+    async fn unsent(&self, limit: u64) -> Result<Vec<Outgoing>, StoreError> {
+        let rows = outbox::Entity::find()
+            .order_by_asc(outbox::Column::OrderId)
+            .order_by_asc(outbox::Column::Version)
+            .order_by_asc(outbox::Column::N)
+            .limit(limit)
+            .all(&self.database.read)
+            .await?;
+        rows.into_iter().map(read_outgoing).collect()
+    }
+
+    async fn due(&self, now: Timestamp, limit: u64) -> Result<Vec<OrderId>, StoreError> {
+        let due: Vec<Uuid> = S::Entity::find()
+            .select_only()
+            .column(S::ORDER_ID)
+            .filter(S::DUE_AT.lte(now.0))
+            .order_by_asc(S::DUE_AT)
+            .limit(limit)
+            .into_tuple()
+            .all(&self.database.read)
+            .await?;
+        Ok(due.into_iter().map(OrderId).collect())
+    }
+}
+
+/// Upserts the rows; false if any of them lost to another version.
+async fn write_states<S: Table>(transaction: &DatabaseTransaction, steps: &[Step<S>]) -> Result<bool, DbErr> {
+    if steps.is_empty() {
+        return Ok(true);
+    }
+    let rows = steps.iter().map(|step| row_of(&step.next));
+    let stored_version: SimpleExpr = Expr::col((S::Entity::default(), S::VERSION)).into();
+    let columns = <S::Entity as EntityTrait>::Column::iter().filter(|column| column.as_str() != S::ORDER_ID.as_str());
+    let guard = stored_version.eq(Expr::cust("excluded.version - 1"));
+    let upsert = OnConflict::column(S::ORDER_ID).update_columns(columns).action_and_where(guard).to_owned();
+    let written = S::Entity::insert_many(rows).on_conflict(upsert).exec_without_returning(transaction).await?;
+    Ok(written == steps.len() as u64)
+}
+
+fn row_of<S: Table>(instance: &Instance<S>) -> <S::Entity as EntityTrait>::ActiveModel {
+    let applied = instance.applied.iter().flat_map(|id| *id.as_bytes()).collect();
+    let due_at = S::pending(&instance.state).map(|(due, _)| due.0);
+    S::write(instance.clone(), applied, due_at).into_active_model()
+}
+
+/// The ids in a row's `applied` column: 16 bytes each.
+pub fn read_applied(bytes: &[u8]) -> Result<Vec<Uuid>, String> {
+    if !bytes.len().is_multiple_of(16) {
+        return Err(format!("{} bytes of applied ids, which is no multiple of 16", bytes.len()));
+    }
+    Ok(bytes.chunks_exact(16).filter_map(|id| Uuid::from_slice(id).ok()).collect())
+}
+
+async fn write_outbox<'a>(
+    transaction: &DatabaseTransaction,
+    rows: impl Iterator<Item = &'a Outgoing>,
+) -> Result<(), DbErr> {
+    let rows: Vec<outbox::ActiveModel> = rows
+        .map(|row| outbox::ActiveModel {
+            order_id: Set(row.order.0),
+            version: Set(row.version),
+            n: Set(row.n),
+            topic: Set(row.event_type.topic().to_owned()),
+            event_type: Set(row.event_type.name().to_owned()),
+            value: Set(row.value.clone()),
+            correlation_id: Set(row.correlation_id.clone()),
+            traceparent: Set(row.traceparent.clone()),
+            created_at: Set(row.at.0),
+        })
+        .collect();
+    for page in rows.chunks(OUTBOX_ROWS) {
+        outbox::Entity::insert_many(page.iter().cloned()).exec_without_returning(transaction).await?;
+    }
+    Ok(())
+}
+
+async fn delete_sent(transaction: &DatabaseTransaction, sent: &[OutboxKey]) -> Result<(), DbErr> {
+    for page in sent.chunks(OUTBOX_ROWS) {
+        let keys = page.iter().map(|(order, version, n)| (order.0, *version, *n));
+        let key = [outbox::Column::OrderId, outbox::Column::Version, outbox::Column::N].map(Expr::col);
+        let rows = Expr::tuple(key).in_tuples(keys);
+        outbox::Entity::delete_many().filter(rows).exec(transaction).await?;
+    }
+    Ok(())
+}
+
+fn read_outgoing(row: outbox::Model) -> Result<Outgoing, StoreError> {
+    let event_type = EventType::find(&row.topic, &row.event_type)
+        .ok_or_else(|| damaged(format!("an outbox row of type {} on {}", row.event_type, row.topic)))?;
+    Ok(Outgoing {
+        order: OrderId(row.order_id),
+        version: row.version,
+        n: row.n,
+        event_type,
+        value: row.value,
+        correlation_id: row.correlation_id,
+        traceparent: row.traceparent,
+        at: Timestamp(row.created_at),
+    })
+}
+
+fn damaged(what: String) -> StoreError {
+    StoreError { message: format!("a stored row cannot be read: {what}"), transient: false }
+}
+
+impl From<DbErr> for StoreError {
+    fn from(error: DbErr) -> Self {
+        StoreError { transient: is_transient(&error), message: error.to_string() }
+    }
+}
