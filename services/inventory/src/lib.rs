@@ -1,1 +1,41 @@
-//! x
+//! Inventory-service: keeps the stock, and holds what orders need.
+//!
+//! The rules are in [`saga`], pure; [`messages`] is what comes and goes on the log, [`store`] how it is stored, [`api`]
+//! what is there over HTTP, and [`tree`] who starts after whom.
+
+pub mod api;
+pub mod config;
+pub mod messages;
+pub mod saga;
+pub mod stock;
+pub mod store;
+pub mod tree;
+
+use anyhow::Result;
+use api::Api;
+use poem_openapi::OpenApiService;
+use runtime::actors::{Nowhere, Wiring};
+use runtime::health::Health;
+use runtime::http::{Operations, edge};
+use runtime::program::{Ports, Running};
+use runtime::saga::Saga;
+use runtime::store::sql::SqlStore;
+use saga::InventorySaga;
+use std::sync::Arc;
+
+/// Starts the service.
+pub async fn start(ports: Ports, initial_stock: &[(String, i64)]) -> Result<Running> {
+    stock::write_initial(&ports.database, initial_stock).await?;
+    let health = Arc::new(Health::starting(false));
+    let wiring = Wiring::new(
+        Arc::new(SqlStore::<InventorySaga>::new(ports.database.clone())),
+        ports.log,
+        ports.clock,
+        Arc::new(Nowhere),
+        Arc::clone(&health),
+    );
+    let routes = (Api::new(ports.database), Operations { health, metrics: ports.metrics });
+    let api = OpenApiService::new(routes, InventorySaga::SERVICE, env!("CARGO_PKG_VERSION")).description("Keeps the stock, and holds what orders need.");
+    let app = edge(InventorySaga::SERVICE, api);
+    Running::start(ports.listener, app, |http| tree::tree(&wiring, ports.attempts, http)).await
+}

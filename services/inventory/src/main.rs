@@ -1,1 +1,26 @@
-fn main(){}
+//! Inventory-service alone, on Kafka and PostgreSQL.
+
+use migrations::InventoryMigrator;
+use inventory_service::config::Settings;
+use runtime::program;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match runtime::config::parse::<Settings>() {
+        Ok(settings) => program::run(serve(settings)),
+        Err(code) => code,
+    }
+}
+
+async fn serve(settings: Settings) -> anyhow::Result<()> {
+    let database = settings.postgres.settings("inventory")?;
+    let ports = program::ports::<InventoryMigrator>(
+        &settings.common,
+        settings.http_port,
+        &settings.kafka_bootstrap_servers,
+        &database,
+    )
+    .await?;
+    let service = inventory_service::start(ports, &settings.inventory.initial_stock(&[])?).await?;
+    program::until_stopped(vec![service], "").await
+}

@@ -1,1 +1,26 @@
-fn main(){}
+//! Notification-service alone, on Kafka and PostgreSQL.
+
+use migrations::NotificationMigrator;
+use notification_service::config::Settings;
+use runtime::program;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match runtime::config::parse::<Settings>() {
+        Ok(settings) => program::run(serve(settings)),
+        Err(code) => code,
+    }
+}
+
+async fn serve(settings: Settings) -> anyhow::Result<()> {
+    let database = settings.postgres.settings("notification")?;
+    let ports = program::ports::<NotificationMigrator>(
+        &settings.common,
+        settings.http_port,
+        &settings.kafka_bootstrap_servers,
+        &database,
+    )
+    .await?;
+    let service = notification_service::start(ports).await?;
+    program::until_stopped(vec![service], "").await
+}

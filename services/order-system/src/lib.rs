@@ -1,1 +1,109 @@
-//! x
+//! The whole system in one process: four services, each with its own database, speaking only through the event log.
+//! Every part that is not configured is embedded: SQLite files, and a durable event log in place of Kafka.
+
+pub mod bench;
+pub mod config;
+pub mod documents;
+
+use anyhow::{Context, Result};
+use config::RunSettings;
+use futures::future::join_all;
+use metrics_exporter_prometheus::PrometheusHandle;
+use migrations::{EventLogMigrator, InventoryMigrator, NotificationMigrator, OrderMigrator, PaymentMigrator};
+use runtime::clock::{Clock, SystemClock};
+use runtime::config::BadSetting;
+use runtime::database::{Database, DatabaseSettings};
+use runtime::event_log::EventLog;
+use runtime::event_log::embedded::EmbeddedLog;
+use runtime::event_log::kafka::KafkaLog;
+use runtime::program::{Ports, Running, open_database};
+use std::fs::{File, TryLockError};
+use std::path::Path;
+use std::sync::Arc;
+
+/// A running system.
+pub struct System {
+    /// The services: order, payment, inventory, notification.
+    pub services: Vec<Running>,
+    /// Held for as long as the system runs, where anything is embedded.
+    pub data_dir: Option<DataDir>,
+}
+
+/// A data directory that this process alone uses.
+pub struct DataDir(#[expect(dead_code, reason = "the lock is held while the file is open")] File);
+
+impl DataDir {
+    /// Makes the directory where there is none, and takes it for this process.
+    fn take(path: &Path) -> Result<Self, BadSetting> {
+        let bad = |problem: String| BadSetting::new("--data-dir", format!("{}: {problem}", path.display()));
+        std::fs::create_dir_all(path).map_err(|error| bad(error.to_string()))?;
+        let lock = File::create(path.join("lock")).map_err(|error| bad(error.to_string()))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(DataDir(lock)),
+            Err(TryLockError::WouldBlock) => {
+                Err(bad("is in use by another order-system; stop that one, or choose another directory".into()))
+            }
+            Err(TryLockError::Error(error)) => Err(bad(error.to_string())),
+        }
+    }
+}
+
+impl System {
+    /// Starts every service.
+    pub async fn start(settings: &RunSettings, metrics: Option<PrometheusHandle>) -> Result<Self> {
+        let databases = settings.databases()?;
+        let data_dir = if settings.is_embedded() { Some(DataDir::take(&settings.data_dir)?) } else { None };
+        let listeners = settings.listen()?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let log = event_log(settings, &clock).await?;
+        let opened = [
+            open_database::<OrderMigrator>("ORDER_DATABASE_URL", &databases[0]).await?,
+            open_database::<PaymentMigrator>("PAYMENT_DATABASE_URL", &databases[1]).await?,
+            open_database::<InventoryMigrator>("INVENTORY_DATABASE_URL", &databases[2]).await?,
+            open_database::<NotificationMigrator>("NOTIFICATION_DATABASE_URL", &databases[3]).await?,
+        ];
+        let mut ports = opened.into_iter().zip(listeners).map(|(database, listener)| Ports {
+            database,
+            log: Arc::clone(&log),
+            clock: Arc::clone(&clock),
+            listener,
+            metrics: metrics.clone(),
+            attempts: settings.common.attempts(),
+        });
+        let mut next = || ports.next().context("four services have four sets of ports");
+        let stock = settings.inventory.initial_stock(&config::default_stock())?;
+        let services = vec![
+            order_service::start(next()?).await?,
+            payment_service::start(next()?, settings.payment.provider()?).await?,
+            inventory_service::start(next()?, &stock).await?,
+            notification_service::start(next()?).await?,
+        ];
+        Ok(System { services, data_dir })
+    }
+
+    /// Waits until every service can do its work.
+    pub async fn ready(&self) {
+        for service in &self.services {
+            service.ready().await;
+        }
+    }
+
+    /// Where the HTTP APIs are: order, payment, inventory, notification.
+    pub fn urls(&self) -> Vec<String> {
+        self.services.iter().map(|service| service.url().to_owned()).collect()
+    }
+
+    /// Stops every service, with what it has taken on done.
+    pub async fn stop(self) {
+        join_all(self.services.into_iter().map(Running::stop)).await;
+    }
+}
+
+async fn event_log(settings: &RunSettings, clock: &Arc<dyn Clock>) -> Result<Arc<dyn EventLog>> {
+    if let Some(servers) = &settings.kafka_bootstrap_servers {
+        return Ok(Arc::new(KafkaLog::new(settings.common.kafka(servers)?)?));
+    }
+    let file = DatabaseSettings::Sqlite(settings.data_dir.join("events.sqlite"));
+    let database: Database = open_database::<EventLogMigrator>("--data-dir", &file).await?;
+    Ok(Arc::new(EmbeddedLog::open(database, Arc::clone(clock)).await?))
+}

@@ -1,1 +1,47 @@
-fn main(){}
+//! order-system: all four services in one process.
+
+use order_system::config::{Command, RunSettings, Settings};
+use order_system::{System, bench, documents};
+use runtime::program;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match runtime::config::parse::<Settings>() {
+        Ok(Settings { command, run }) => match command {
+            None => program::run(serve(run)),
+            Some(Command::Run(run)) => program::run(serve(*run)),
+            Some(Command::Bench(settings)) => program::run(bench::run(settings)),
+            Some(Command::Openapi { write }) => program::run(openapi(write)),
+        },
+        Err(code) => code,
+    }
+}
+
+async fn serve(settings: RunSettings) -> anyhow::Result<()> {
+    let metrics = program::telemetry(&settings.common)?;
+    let System { services, data_dir } = System::start(&settings, Some(metrics)).await?;
+    let hint = hint(services[0].url(), &settings);
+    let ended = program::until_stopped(services, &hint).await;
+    drop(data_dir);
+    ended
+}
+
+fn hint(url: &str, settings: &RunSettings) -> String {
+    let order = r#"{"customerId":"cust-1","totalAmount":99.99,"currency":"USD","items":[{"productId":"P1","quantity":2,"unitPrice":49.99}]}"#;
+    let kept = match settings.is_embedded() {
+        true => format!("data is kept in {}", settings.data_dir.display()),
+        false => "nothing is embedded".into(),
+    };
+    format!("\nPlace the first order in Swagger UI, or with\n\n  curl -X POST {url}/api/orders -H 'Content-Type: application/json' -d '{order}'\n\nCtrl-C stops the system; {kept}.")
+}
+
+async fn openapi(write: Option<PathBuf>) -> anyhow::Result<()> {
+    for (name, document) in documents::documents().await? {
+        match &write {
+            Some(directory) => std::fs::write(directory.join(name), document)?,
+            None => println!("# {name}\n{document}"),
+        }
+    }
+    Ok(())
+}

@@ -1,1 +1,39 @@
-//! x
+//! Order-service: takes orders over HTTP and sees them through payment and stock to their end.
+//!
+//! The rules are in [`saga`], pure; [`messages`] is what comes and goes on the log, [`store`] how it is stored, [`api`]
+//! what is there over HTTP, and [`tree`] who starts after whom.
+
+pub mod api;
+pub mod config;
+pub mod messages;
+pub mod saga;
+pub mod store;
+pub mod tree;
+
+use anyhow::Result;
+use api::Api;
+use poem_openapi::OpenApiService;
+use runtime::actors::{Nowhere, Wiring};
+use runtime::health::Health;
+use runtime::http::{Operations, edge};
+use runtime::program::{Ports, Running};
+use runtime::saga::Saga;
+use runtime::store::sql::SqlStore;
+use saga::OrderSaga;
+use std::sync::Arc;
+
+/// Starts the service.
+pub async fn start(ports: Ports) -> Result<Running> {
+    let health = Arc::new(Health::starting(true));
+    let wiring = Wiring::new(
+        Arc::new(SqlStore::<OrderSaga>::new(ports.database)),
+        ports.log,
+        ports.clock,
+        Arc::new(Nowhere),
+        Arc::clone(&health),
+    );
+    let routes = (Api::new(Arc::clone(&wiring)), Operations { health, metrics: ports.metrics });
+    let api = OpenApiService::new(routes, OrderSaga::SERVICE, env!("CARGO_PKG_VERSION")).description("Takes orders over HTTP and sees them through payment and stock to their end.");
+    let app = edge(OrderSaga::SERVICE, api);
+    Running::start(ports.listener, app, |http| tree::tree(&wiring, ports.attempts, http)).await
+}

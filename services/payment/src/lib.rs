@@ -1,1 +1,41 @@
-//! x
+//! Payment-service: charges orders, and gives back what was charged for orders that end.
+//!
+//! The rules are in [`saga`], pure; [`messages`] is what comes and goes on the log, [`store`] how it is stored, [`api`]
+//! what is there over HTTP, and [`tree`] who starts after whom.
+
+pub mod api;
+pub mod config;
+pub mod messages;
+pub mod provider;
+pub mod saga;
+pub mod store;
+pub mod tree;
+
+use anyhow::Result;
+use api::Api;
+use poem_openapi::OpenApiService;
+use provider::{PaymentProvider, Provided};
+use runtime::actors::Wiring;
+use runtime::health::Health;
+use runtime::http::{Operations, edge};
+use runtime::program::{Ports, Running};
+use runtime::saga::Saga;
+use runtime::store::sql::SqlStore;
+use saga::PaymentSaga;
+use std::sync::Arc;
+
+/// Starts the service.
+pub async fn start(ports: Ports, provider: Arc<dyn PaymentProvider>) -> Result<Running> {
+    let health = Arc::new(Health::starting(false));
+    let wiring = Wiring::new(
+        Arc::new(SqlStore::<PaymentSaga>::new(ports.database.clone())),
+        ports.log,
+        Arc::clone(&ports.clock),
+        Arc::new(Provided { provider, clock: Arc::clone(&ports.clock) }),
+        Arc::clone(&health),
+    );
+    let routes = (Api::new(ports.database), Operations { health, metrics: ports.metrics });
+    let api = OpenApiService::new(routes, PaymentSaga::SERVICE, env!("CARGO_PKG_VERSION")).description("Charges orders, and gives back what was charged for orders that end.");
+    let app = edge(PaymentSaga::SERVICE, api);
+    Running::start(ports.listener, app, |http| tree::tree(&wiring, ports.attempts, http)).await
+}

@@ -1,1 +1,26 @@
-fn main(){}
+//! Payment-service alone, on Kafka and PostgreSQL.
+
+use migrations::PaymentMigrator;
+use payment_service::config::Settings;
+use runtime::program;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match runtime::config::parse::<Settings>() {
+        Ok(settings) => program::run(serve(settings)),
+        Err(code) => code,
+    }
+}
+
+async fn serve(settings: Settings) -> anyhow::Result<()> {
+    let database = settings.postgres.settings("payment")?;
+    let ports = program::ports::<PaymentMigrator>(
+        &settings.common,
+        settings.http_port,
+        &settings.kafka_bootstrap_servers,
+        &database,
+    )
+    .await?;
+    let service = payment_service::start(ports, settings.payment.provider()?).await?;
+    program::until_stopped(vec![service], "").await
+}

@@ -22,14 +22,17 @@ use crate::saga::{Caused, Saga};
 use crate::store::Store;
 use async_trait::async_trait;
 use contracts::OrderId;
-use group_commit::Request;
+use consumer::{Attempts, Consumer};
+use group_commit::{GroupCommit, Request};
 use journal::{Journal, Loader};
 use order::Outcome;
-use publisher::PublisherMessage;
+use publisher::{Publisher, PublisherMessage};
 use ractor::rpc::CallResult;
 use ractor::{ActorRef, Message, RpcReplyPort};
-use router::RouterMessage;
+use router::{Router, RouterMessage};
 use std::sync::{Arc, PoisonError, RwLock};
+use supervisor::Child;
+use timers::Timers;
 
 /// Where an actor can be reached, also after its supervisor has started it again.
 pub struct Address<M>(Arc<RwLock<Option<ActorRef<M>>>>);
@@ -123,6 +126,7 @@ impl<S: Saga> Wiring<S> {
         log: Arc<dyn EventLog>,
         clock: Arc<dyn Clock>,
         outside: Arc<dyn Outside<S>>,
+        health: Arc<Health>,
     ) -> Arc<Self> {
         Arc::new(Wiring {
             journal: Address::default(),
@@ -133,12 +137,50 @@ impl<S: Saga> Wiring<S> {
             log,
             clock,
             outside,
-            health: Arc::default(),
+            health,
         })
     }
 
     /// Gives an input to an order and waits until it is committed, or found to change nothing, or refused.
     pub async fn order(&self, order: OrderId, cause: Caused<S::Input>) -> Result<Outcome<S>, Unavailable> {
         self.router.call(|reply| RouterMessage::Input(order, cause, reply)).await
+    }
+
+    /// The journal, supervised.
+    pub fn journal_child(self: &Arc<Self>) -> Child {
+        let (wiring, address) = (Arc::clone(self), self.journal.clone());
+        let make = move || GroupCommit(Arc::new(Journal(Arc::clone(&wiring))));
+        Child::new("journal", make, move |actor| address.set(actor))
+    }
+
+    /// The loader, supervised.
+    pub fn loader_child(self: &Arc<Self>) -> Child {
+        let (wiring, address) = (Arc::clone(self), self.loader.clone());
+        let make = move || GroupCommit(Arc::new(Loader(Arc::clone(&wiring))));
+        Child::new("loader", make, move |actor| address.set(actor))
+    }
+
+    /// The publisher, supervised.
+    pub fn publisher_child(self: &Arc<Self>) -> Child {
+        let (wiring, address) = (Arc::clone(self), self.publisher.clone());
+        Child::new("publisher", move || Publisher(Arc::clone(&wiring)), move |actor| address.set(actor))
+    }
+
+    /// The router, supervised.
+    pub fn router_child(self: &Arc<Self>) -> Child {
+        let (wiring, address) = (Arc::clone(self), self.router.clone());
+        Child::new("router", move || Router(Arc::clone(&wiring)), move |actor| address.set(actor))
+    }
+
+    /// The timers, supervised.
+    pub fn timers_child(self: &Arc<Self>) -> Child {
+        let wiring = Arc::clone(self);
+        Child::new("timers", move || Timers(Arc::clone(&wiring)), |_| {})
+    }
+
+    /// The consumer, supervised.
+    pub fn consumer_child(self: &Arc<Self>, attempts: Attempts) -> Child {
+        let wiring = Arc::clone(self);
+        Child::new("consumer", move || Consumer { wiring: Arc::clone(&wiring), attempts }, |_| {})
     }
 }

@@ -115,8 +115,10 @@ fn sqlite(path: &Path, connections: u32) -> ConnectOptions {
 pub fn is_transient(error: &DbErr) -> bool {
     use sea_orm::{RuntimeErr, sqlx};
     let source = match error {
-        DbErr::ConnectionAcquire(_) | DbErr::Conn(_) => return true,
-        DbErr::Exec(RuntimeErr::SqlxError(source)) | DbErr::Query(RuntimeErr::SqlxError(source)) => source,
+        DbErr::ConnectionAcquire(_) => return true,
+        DbErr::Conn(RuntimeErr::SqlxError(source))
+        | DbErr::Exec(RuntimeErr::SqlxError(source))
+        | DbErr::Query(RuntimeErr::SqlxError(source)) => source,
         _ => return false,
     };
     match source.as_ref() {

@@ -101,9 +101,6 @@ pub struct LogError(pub String);
 /// A durable log of records by topic, read by groups.
 #[async_trait]
 pub trait EventLog: Send + Sync + 'static {
-    /// Creates the topics that are missing.
-    async fn create_topics(&self, topics: &[String]) -> Result<(), LogError>;
-
     /// Appends, and answers for each record once it is durable. Records of one call and one key are appended in the
     /// order given; to keep the order across topics, wait for the answer. While the log is away this waits.
     async fn append(&self, records: Vec<NewRecord>) -> Vec<Result<(), LogError>>;

@@ -27,29 +27,39 @@ impl Part {
 
 /// The condition of every part: `Err` with the reason where it is not well.
 #[derive(Debug)]
-pub struct Health(Mutex<BTreeMap<Part, Result<(), String>>>);
-
-impl Default for Health {
-    fn default() -> Self {
-        let starting = || Err("starting".to_owned());
-        let parts = [(Part::Database, Ok(())), (Part::EventLog, starting()), (Part::Actors, starting())];
-        Health(Mutex::new(parts.into()))
-    }
+pub struct Health {
+    parts: Mutex<BTreeMap<Part, Result<(), String>>>,
+    works_without_log: bool,
 }
 
 impl Health {
+    /// Of a service that is starting. `works_without_log`: whether it can do its work, at least for a while, without
+    /// the event log, as order-service can that accepts orders.
+    pub fn starting(works_without_log: bool) -> Self {
+        let starting = || Err("starting".to_owned());
+        let parts = [(Part::Database, Ok(())), (Part::EventLog, starting()), (Part::Actors, starting())];
+        Health { parts: Mutex::new(parts.into()), works_without_log }
+    }
+
     /// Notes a part's condition.
     pub fn set(&self, part: Part, condition: Result<(), String>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(part, condition);
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner).insert(part, condition);
     }
 
     /// Whether this part is well.
     pub fn is_well(&self, part: Part) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&part).is_some_and(Result::is_ok)
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner).get(&part).is_some_and(Result::is_ok)
+    }
+
+    /// Whether the service can do its work.
+    pub fn is_ready(&self) -> bool {
+        self.is_well(Part::Database)
+            && self.is_well(Part::Actors)
+            && (self.works_without_log || self.is_well(Part::EventLog))
     }
 
     /// Every part's condition.
     pub fn report(&self) -> BTreeMap<Part, Result<(), String>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

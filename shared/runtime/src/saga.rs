@@ -32,6 +32,8 @@ pub enum Nothing {
     Duplicate,
     /// It was overtaken by something that decided the matter.
     Late,
+    /// It is expected here and needs nothing done.
+    Informs,
     /// Our own services cannot bring it about; counted, since a foreign one did.
     Unreachable,
 }
@@ -42,6 +44,23 @@ pub enum Rejection {
     /// The order does not exist here, and this input cannot begin it.
     #[error("the order is not known here")]
     UnknownOrder,
+    /// The order has failed, which is final.
+    #[error("the order has already failed")]
+    AlreadyFailed,
+}
+
+/// A value of a closed set that is stored and shown by its name.
+pub trait Named: Copy + PartialEq + 'static {
+    /// Every value.
+    const ALL: &'static [Self];
+
+    /// Its name, such as `AWAITING_PAYMENT`.
+    fn name(self) -> &'static str;
+
+    /// The value of this name.
+    fn named(name: &str) -> Result<Self, String> {
+        Self::ALL.iter().copied().find(|value| value.name() == name).ok_or_else(|| format!("{name:?} is no known name"))
+    }
 }
 
 /// The rules of one service for one order.

@@ -9,7 +9,7 @@ use super::order::Outcome;
 use super::router::RouterMessage;
 use crate::acknowledgements::Acknowledgements;
 use crate::backoff::Backoff;
-use crate::event_log::{DEAD_LETTER_SUFFIX, Delivery, NewRecord, Offsets, Partition, Position, Record};
+use crate::event_log::{DEAD_LETTER_SUFFIX, Delivery, EventLog, NewRecord, Offsets, Partition, Position, Record};
 use crate::health::Part;
 use crate::saga::{Caused, Nothing, Saga};
 use async_trait::async_trait;
@@ -18,7 +18,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 /// Messages of one service that are in flight at a time.
 const WINDOW: usize = 2_000;
@@ -33,8 +33,9 @@ pub struct Attempts {
 }
 
 /// A message to the consumer.
-#[derive(Debug)]
 pub enum ConsumerMessage {
+    /// The group was joined; here its progress is stored.
+    Subscribed(Box<dyn Offsets>),
     /// From the log; a record has a place in the window.
     Delivered(Delivery, Option<OwnedSemaphorePermit>),
     /// A record was dealt with.
@@ -51,7 +52,7 @@ pub struct Consumer<S: Saga> {
 
 /// A group member's state.
 pub struct Membership {
-    offsets: Box<dyn Offsets>,
+    offsets: Option<Box<dyn Offsets>>,
     partitions: HashMap<Partition, Acknowledgements>,
     revoking: Vec<(Vec<Partition>, oneshot::Sender<()>)>,
 }
@@ -59,8 +60,8 @@ pub struct Membership {
 impl Membership {
     fn finish(&mut self, at: &Position) {
         let Some(in_flight) = self.partitions.get_mut(&at.partition) else { return };
-        if let Some(next) = in_flight.finish(at.offset) {
-            self.offsets.store(&at.partition, next);
+        if let (Some(next), Some(offsets)) = (in_flight.finish(at.offset), &self.offsets) {
+            offsets.store(&at.partition, next);
         }
         self.let_go();
     }
@@ -201,6 +202,7 @@ fn count_nothing<S: Saga>(why: Nothing) {
     count_ignored::<S>(match why {
         Nothing::Duplicate => "duplicate",
         Nothing::Late => "late",
+        Nothing::Informs => "informs",
         Nothing::Unreachable => "unreachable",
     });
 }
@@ -238,17 +240,24 @@ async fn dead_letter<S: Saga>(wiring: &Wiring<S>, record: &Record, attempts: u32
     metrics::counter!("dead_letters_total", "service" => S::SERVICE, "topic" => topic.clone()).increment(1);
 }
 
-/// Feeds deliveries to the actor, no more than the window allows.
-async fn feed(mut deliveries: mpsc::Receiver<Delivery>, consumer: ActorRef<ConsumerMessage>) {
+/// Joins the group, which waits while the log is away, and feeds the actor what comes, no more than the window allows.
+async fn feed<S: Saga>(log: Arc<dyn EventLog>, consumer: ActorRef<ConsumerMessage>) {
+    let topics: Vec<String> = S::READS.iter().map(|event_type| event_type.topic().to_owned()).collect();
+    let mut subscription = match log.subscribe(S::SERVICE, &topics).await {
+        Ok(subscription) => subscription,
+        Err(error) => {
+            let _ = consumer.cast(ConsumerMessage::Delivered(Delivery::Broken(error.to_string()), None));
+            return;
+        }
+    };
+    let mut open = consumer.cast(ConsumerMessage::Subscribed(subscription.offsets)).is_ok();
     let window = Arc::new(Semaphore::new(WINDOW));
-    while let Some(delivery) = deliveries.recv().await {
+    while open && let Some(delivery) = subscription.deliveries.recv().await {
         let permit = match &delivery {
             Delivery::Record(_) => Arc::clone(&window).acquire_owned().await.ok(),
             Delivery::Assigned(_) | Delivery::Revoked(..) | Delivery::Broken(_) => None,
         };
-        if consumer.cast(ConsumerMessage::Delivered(delivery, permit)).is_err() {
-            return;
-        }
+        open = consumer.cast(ConsumerMessage::Delivered(delivery, permit)).is_ok();
     }
 }
 
@@ -259,10 +268,8 @@ impl<S: Saga> Actor for Consumer<S> {
     type Arguments = ();
 
     async fn pre_start(&self, myself: ActorRef<ConsumerMessage>, (): ()) -> Result<Membership, ActorProcessingErr> {
-        let topics: Vec<String> = S::READS.iter().map(|event_type| event_type.topic().to_owned()).collect();
-        let subscription = self.wiring.log.subscribe(S::SERVICE, &topics).await?;
-        tokio::spawn(feed(subscription.deliveries, myself));
-        Ok(Membership { offsets: subscription.offsets, partitions: HashMap::new(), revoking: Vec::new() })
+        tokio::spawn(feed::<S>(Arc::clone(&self.wiring.log), myself));
+        Ok(Membership { offsets: None, partitions: HashMap::new(), revoking: Vec::new() })
     }
 
     async fn handle(
@@ -272,6 +279,7 @@ impl<S: Saga> Actor for Consumer<S> {
         membership: &mut Membership,
     ) -> Result<(), ActorProcessingErr> {
         match message {
+            ConsumerMessage::Subscribed(offsets) => membership.offsets = Some(offsets),
             ConsumerMessage::Delivered(Delivery::Record(record), permit) => {
                 self.receive(&myself, membership, record, permit);
             }

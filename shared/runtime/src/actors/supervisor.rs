@@ -111,6 +111,7 @@ impl Supervised {
         }
         if self.failures.len() > INTENSITY {
             let seconds = PERIOD.as_secs();
+            tracing::error!(service, kind, error, "{INTENSITY} failures in {seconds} s: giving up");
             return Err(format!("{service}: {INTENSITY} failures in {seconds} s, the last of {kind}: {error}").into());
         }
         tracing::error!(service, kind, error, "a part of the service ended; starting it again");

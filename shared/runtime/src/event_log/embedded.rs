@@ -102,11 +102,6 @@ impl EmbeddedLog {
 
 #[async_trait]
 impl EventLog for EmbeddedLog {
-    async fn create_topics(&self, _: &[String]) -> Result<(), LogError> {
-        // A topic is there as soon as something is on it.
-        Ok(())
-    }
-
     async fn append(&self, records: Vec<NewRecord>) -> Vec<Result<(), LogError>> {
         let count = records.len();
         let (answer, answered) = oneshot::channel();

@@ -1,7 +1,11 @@
 //! Apache Kafka, through librdkafka.
 
-use super::{Delivery, EventLog, LogError, NewRecord, Offsets, Partition, Position, Record, Subscription};
+use super::{
+    DEAD_LETTER_SUFFIX, Delivery, EventLog, LogError, NewRecord, Offsets, Partition, Position, Record, Subscription,
+};
+use crate::backoff::Backoff;
 use async_trait::async_trait;
+use contracts::EventType;
 use futures::future::join_all;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::{ClientContext, DefaultClientContext};
@@ -16,7 +20,7 @@ use rdkafka::util::Timeout;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OnceCell, mpsc, oneshot};
 
 /// How to reach Kafka, and what to ask of it.
 #[derive(Clone, Debug)]
@@ -35,6 +39,7 @@ pub struct KafkaSettings {
 pub struct KafkaLog {
     settings: KafkaSettings,
     producer: FutureProducer,
+    topics: OnceCell<()>,
 }
 
 /// Deliveries that may wait between the client's thread and the consumer.
@@ -62,7 +67,7 @@ impl KafkaLog {
             .set("partitioner", "murmur2_random")
             .create()
             .map_err(|error| failed(&error))?;
-        Ok(KafkaLog { settings, producer })
+        Ok(KafkaLog { settings, producer, topics: OnceCell::new() })
     }
 
     fn client(settings: &KafkaSettings) -> ClientConfig {
@@ -74,36 +79,48 @@ impl KafkaLog {
             .set("topic.metadata.refresh.interval.ms", "30000");
         config
     }
+
+    /// Creates the topics that are missing, once, and waits for a broker that is away. Until then nothing is read or
+    /// written: a broker may make a topic by itself as soon as it is asked for it, with a partition count of its own.
+    async fn create_topics(&self) {
+        let create = || async {
+            let mut backoff = Backoff::default();
+            while let Err(error) = self.try_create_topics().await {
+                tracing::warn!(%error, servers = self.settings.bootstrap_servers, "Kafka's topics cannot be prepared; trying again");
+                backoff.wait().await;
+            }
+        };
+        self.topics.get_or_init(create).await;
+    }
+
+    async fn try_create_topics(&self) -> Result<(), LogError> {
+        let admin: AdminClient<DefaultClientContext> =
+            Self::client(&self.settings).create().map_err(|error| failed(&error))?;
+        let replication = || TopicReplication::Fixed(self.settings.replication_factor);
+        let names: Vec<(&str, String)> = EventType::ALL
+            .iter()
+            .map(|event_type| (event_type.topic(), format!("{}{DEAD_LETTER_SUFFIX}", event_type.topic())))
+            .collect();
+        let wanted: Vec<NewTopic<'_>> = names
+            .iter()
+            .flat_map(|(topic, dead_letters)| {
+                let topic = NewTopic::new(topic, self.settings.partitions, replication());
+                [topic, NewTopic::new(dead_letters, 1, replication()).set("max.message.bytes", "4194304")]
+            })
+            .collect();
+        let options = AdminOptions::new().request_timeout(Some(Duration::from_secs(10)));
+        let results = admin.create_topics(&wanted, &options).await.map_err(|error| failed(&error))?;
+        results.into_iter().try_for_each(|result| match result {
+            Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => Ok(()),
+            Err((topic, error)) => Err(LogError(format!("topic {topic} could not be created: {error}"))),
+        })
+    }
 }
 
 #[async_trait]
 impl EventLog for KafkaLog {
-    async fn create_topics(&self, topics: &[String]) -> Result<(), LogError> {
-        let admin: AdminClient<DefaultClientContext> =
-            Self::client(&self.settings).create().map_err(|error| failed(&error))?;
-        let wanted: Vec<NewTopic<'_>> = topics
-            .iter()
-            .map(|name| {
-                let replication = TopicReplication::Fixed(self.settings.replication_factor);
-                if name.ends_with(super::DEAD_LETTER_SUFFIX) {
-                    NewTopic::new(name, 1, replication).set("max.message.bytes", "4194304")
-                } else {
-                    NewTopic::new(name, self.settings.partitions, replication)
-                }
-            })
-            .collect();
-        let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(10)));
-        let results = admin.create_topics(&wanted, &options).await.map_err(|error| failed(&error))?;
-        for result in results {
-            match result {
-                Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
-                Err((topic, error)) => return Err(LogError(format!("topic {topic} could not be created: {error}"))),
-            }
-        }
-        Ok(())
-    }
-
     async fn append(&self, records: Vec<NewRecord>) -> Vec<Result<(), LogError>> {
+        self.create_topics().await;
         join_all(records.iter().map(|record| async move {
             let headers = record.headers.iter().fold(OwnedHeaders::new(), |headers, (key, value)| {
                 headers.insert(Header { key, value: Some(value) })
@@ -122,6 +139,7 @@ impl EventLog for KafkaLog {
     }
 
     async fn subscribe(&self, group: &str, topics: &[String]) -> Result<Subscription, LogError> {
+        self.create_topics().await;
         let (sender, deliveries) = mpsc::channel(DELIVERIES);
         let mut config = Self::client(&self.settings);
         config

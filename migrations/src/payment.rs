@@ -1,0 +1,38 @@
+use crate::saga_table::{due_index, saga_table};
+use sea_orm_migration::prelude::*;
+use sea_orm_migration::schema::{big_integer, json_binary_null, text, text_null};
+
+crate::migrator! {
+    /// The schema of payment-service.
+    PaymentMigrator: crate::outbox::Migration, Payments
+}
+
+struct Payments;
+
+impl MigrationName for Payments {
+    fn name(&self) -> &'static str {
+        "m20261122_000001_payments"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for Payments {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let table = saga_table("payments")
+            .col(text("payment_id").unique_key())
+            .col(text("stage"))
+            .col(text("customer_id"))
+            .col(big_integer("amount"))
+            .col(text("currency"))
+            .col(text_null("reason"))
+            .col(text_null("refund_requested_as"))
+            .col(text_null("refund_reason"))
+            .col(json_binary_null("held_request"))
+            .col(big_integer("attempts"))
+            .col(big_integer("retry_at"))
+            .col(text_null("attention"))
+            .take();
+        manager.create_table(table).await?;
+        manager.create_index(due_index("payments")).await
+    }
+}

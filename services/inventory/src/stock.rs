@@ -1,0 +1,209 @@
+//! The stock: what is on hand, and how much of it orders hold.
+
+use crate::saga::{Event, Input, InventorySaga, Line, Stage};
+use contracts::MissingLine;
+use runtime::database::Database;
+use runtime::saga::Step;
+use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::OnConflict;
+use sea_orm::{ActiveValue::Set, DatabaseTransaction, IntoActiveModel, QueryOrder, QuerySelect};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The largest amount of one product on hand, far from overflow.
+pub const MAX_ON_HAND: i64 = 1_000_000_000_000;
+
+/// A row of `stock`.
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "stock")]
+pub struct Model {
+    /// The product.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub product_id: String,
+    /// Units in the house. Orders do not change it.
+    pub on_hand: i64,
+    /// Units that orders hold, never more than are on hand.
+    pub reserved: i64,
+}
+
+/// None: stock refers to nothing.
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+impl Model {
+    /// Units that a further order can have.
+    pub fn available(&self) -> i64 {
+        self.on_hand - self.reserved
+    }
+}
+
+/// Stock in memory, by product, while it is locked.
+pub type Shelves = BTreeMap<String, Model>;
+
+/// Takes all of these lines off the shelves, or none: then it says of what there is too little. Lines of one product
+/// count together.
+pub fn allocate(shelves: &mut Shelves, lines: &[Line]) -> Result<(), Vec<MissingLine>> {
+    let needed = totals(lines);
+    let available = |product: &str| shelves.get(product).map_or(0, Model::available);
+    let missing: Vec<MissingLine> = needed
+        .iter()
+        .filter(|(product, quantity)| available(product) < **quantity)
+        .map(|(product, quantity)| MissingLine {
+            product_id: (*product).to_owned(),
+            requested_quantity: *quantity,
+            available_quantity: available(product),
+        })
+        .collect();
+    if !missing.is_empty() {
+        return Err(missing);
+    }
+    change(shelves, &needed, 1);
+    Ok(())
+}
+
+/// Puts these lines back.
+pub fn release(shelves: &mut Shelves, lines: &[Line]) {
+    change(shelves, &totals(lines), -1);
+}
+
+fn totals(lines: &[Line]) -> BTreeMap<&str, i64> {
+    let mut totals = BTreeMap::new();
+    for line in lines {
+        *totals.entry(line.product_id.as_str()).or_insert(0) += line.quantity;
+    }
+    totals
+}
+
+fn change(shelves: &mut Shelves, totals: &BTreeMap<&str, i64>, sign: i64) {
+    for (product, quantity) in totals {
+        if let Some(shelf) = shelves.get_mut(*product) {
+            shelf.reserved += sign * quantity;
+        }
+    }
+}
+
+/// Decides the steps that need the stock, and writes what they changed of it. Each product's row is locked once, in
+/// the order of the products, whatever the number of orders in the batch.
+pub async fn settle(transaction: &DatabaseTransaction, steps: &mut [Step<InventorySaga>]) -> Result<(), DbErr> {
+    let releases = |step: &Step<InventorySaga>| step.events.iter().any(|event| matches!(event, Event::Released(_)));
+    let allocates = |step: &Step<InventorySaga>| step.next.state.stage == Stage::Allocating;
+    let products: BTreeSet<String> = steps
+        .iter()
+        .filter(|step| releases(step) || allocates(step))
+        .flat_map(|step| step.next.state.lines.iter().map(|line| line.product_id.clone()))
+        .collect();
+    if products.is_empty() {
+        return Ok(());
+    }
+    let before = lock(transaction, products).await?;
+    let mut shelves = before.clone();
+    for step in steps.iter().filter(|step| releases(step)) {
+        release(&mut shelves, &step.next.state.lines);
+    }
+    for step in steps.iter_mut().filter(|step| allocates(step)) {
+        let input = match allocate(&mut shelves, &step.next.state.lines) {
+            Ok(()) => Input::StockSuffices,
+            Err(missing) => Input::StockShort(missing),
+        };
+        step.follow(&input);
+    }
+    let changed = shelves.into_iter().filter(|(product, shelf)| before.get(product) != Some(shelf));
+    write(transaction, changed.map(|(_, shelf)| shelf)).await
+}
+
+/// The rows of these products, locked until the transaction ends.
+async fn lock(transaction: &DatabaseTransaction, products: BTreeSet<String>) -> Result<Shelves, DbErr> {
+    let rows = Entity::find()
+        .filter(Column::ProductId.is_in(products))
+        .order_by_asc(Column::ProductId)
+        // SQLite has no such lock; there the transaction is the only writer from its first moment.
+        .lock_exclusive()
+        .all(transaction)
+        .await?;
+    Ok(rows.into_iter().map(|row| (row.product_id.clone(), row)).collect())
+}
+
+async fn write(transaction: &DatabaseTransaction, rows: impl Iterator<Item = Model>) -> Result<(), DbErr> {
+    let rows: Vec<ActiveModel> = rows.map(IntoActiveModel::into_active_model).collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let overwrite =
+        OnConflict::column(Column::ProductId).update_columns([Column::OnHand, Column::Reserved]).to_owned();
+    Entity::insert_many(rows).on_conflict(overwrite).exec_without_returning(transaction).await?;
+    Ok(())
+}
+
+/// Writes the stock that a system begins with, if there is none at all.
+pub async fn write_initial(database: &Database, stock: &[(String, i64)]) -> Result<(), DbErr> {
+    let transaction = database.begin().await?;
+    if !stock.is_empty() && Entity::find().one(&transaction).await?.is_none() {
+        let rows = stock.iter().map(|(product, on_hand)| ActiveModel {
+            product_id: Set(product.clone()),
+            on_hand: Set(*on_hand),
+            reserved: Set(0),
+        });
+        // A replica that starts at the same moment writes the same.
+        let keep = OnConflict::column(Column::ProductId).do_nothing().to_owned();
+        Entity::insert_many(rows).on_conflict(keep).exec_without_returning(&transaction).await?;
+    }
+    transaction.commit().await
+}
+
+/// Why the stock of a product was not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum Unchanged {
+    /// It is not known.
+    #[error("there is no stock of {0}")]
+    Unknown(String),
+    /// More is held than would be left, or more would be on hand than can be counted.
+    #[error("{on_hand} on hand is not possible: it must be from {reserved}, which orders hold, to {MAX_ON_HAND}")]
+    Impossible {
+        /// What would be on hand.
+        on_hand: i64,
+        /// What orders hold.
+        reserved: i64,
+    },
+    /// The database did not do it.
+    #[error(transparent)]
+    Database(#[from] DbErr),
+}
+
+/// A change of what is on hand of a product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// To so many, also of a product that is new.
+    Set(i64),
+    /// By so many more, or fewer.
+    Adjust(i64),
+}
+
+/// Changes what is on hand of a product. Runs to its end even when nobody waits for it any more.
+pub async fn change_on_hand(database: Database, product_id: String, change: Change) -> Result<Model, Unchanged> {
+    let work = tokio::spawn(async move {
+        let transaction = database.begin().await?;
+        let row = lock(&transaction, BTreeSet::from([product_id.clone()])).await?.remove(&product_id);
+        let changed = changed(row, product_id, change)?;
+        write(&transaction, std::iter::once(changed.clone())).await?;
+        transaction.commit().await?;
+        Ok(changed)
+    });
+    work.await.map_err(|panic| DbErr::Custom(panic.to_string()))?
+}
+
+fn changed(row: Option<Model>, product_id: String, change: Change) -> Result<Model, Unchanged> {
+    let reserved = row.as_ref().map_or(0, |row| row.reserved);
+    let on_hand = match (change, row) {
+        (Change::Set(on_hand), _) => on_hand,
+        (Change::Adjust(delta), Some(row)) => row.on_hand.saturating_add(delta),
+        (Change::Adjust(_), None) => return Err(Unchanged::Unknown(product_id)),
+    };
+    if !(reserved..=MAX_ON_HAND).contains(&on_hand) {
+        return Err(Unchanged::Impossible { on_hand, reserved });
+    }
+    Ok(Model { product_id, on_hand, reserved })
+}
+
+#[cfg(test)]
+mod tests;

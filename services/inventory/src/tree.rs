@@ -1,0 +1,32 @@
+//! The supervision tree: who starts after whom. A part that ends is started again with a growing pause; ten failures
+//! within a minute end the service.
+
+use crate::saga::InventorySaga;
+use runtime::actors::Wiring;
+use runtime::actors::consumer::Attempts;
+use runtime::actors::supervisor::{Child, Tree};
+use runtime::http::HttpServer;
+use runtime::saga::Saga;
+use std::sync::Arc;
+
+/// The parts in the order of their start. They are stopped in the reverse order, each with its work done: first
+/// nothing new is read, then what is under way is committed, then it is published.
+pub fn tree(
+    wiring: &Arc<Wiring<InventorySaga>>,
+    attempts: Attempts,
+    http: impl Fn() -> HttpServer + Send + Sync + 'static,
+) -> Tree {
+    Tree {
+        service: InventorySaga::SERVICE,
+        children: vec![
+            wiring.journal_child(),
+            wiring.publisher_child(),
+            wiring.loader_child(),
+            wiring.router_child(),
+            wiring.timers_child(),
+            Child::new("http", http, |_| {}),
+            wiring.consumer_child(attempts),
+        ],
+        health: Arc::clone(&wiring.health),
+    }
+}

@@ -1,0 +1,148 @@
+//! Notices as rows: one row per order for the rules, and one per notice for those who read them.
+
+use crate::channel::LOG;
+use crate::saga::{NotificationSaga, Notices, Status};
+use contracts::{OrderId, Timestamp};
+use runtime::saga::{Instance, Named, Step};
+use runtime::store::sql::{Table, read_applied};
+use sea_orm::{DatabaseTransaction, IntoActiveModel};
+use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::OnConflict;
+
+/// A row of `notices`.
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "notices")]
+pub struct Model {
+    /// The order.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub order_id: Uuid,
+    /// Counts committed steps.
+    pub version: i64,
+    /// Ids of applied inputs, 16 bytes each.
+    pub applied: Vec<u8>,
+    /// From the order.
+    pub correlation_id: String,
+    /// From the order.
+    pub traceparent: String,
+    /// When a notice is to be sent, in microseconds since 1970.
+    pub due_at: Option<i64>,
+    /// Microseconds since 1970.
+    pub created_at: i64,
+    /// Microseconds since 1970.
+    pub updated_at: i64,
+    /// The order's notices.
+    pub notices: Json,
+}
+
+/// None: notices refer to nothing.
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+/// The record of each notice.
+pub mod notifications {
+    use sea_orm::entity::prelude::*;
+
+    /// A row of `notifications`.
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "notifications")]
+    pub struct Model {
+        /// The order.
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub order_id: Uuid,
+        /// An [`Occasion`](crate::saga::Occasion), by name.
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub occasion: String,
+        /// The channel, such as `LOG`.
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub channel: String,
+        /// The message id: the same, however often the notice is delivered.
+        pub notification_id: Uuid,
+        /// To whom.
+        pub customer_id: String,
+        /// What it says.
+        pub text: String,
+        /// A [`Status`](crate::saga::Status), by name.
+        pub status: String,
+        /// Microseconds since 1970.
+        pub created_at: i64,
+        /// Microseconds since 1970.
+        pub sent_at: Option<i64>,
+    }
+
+    /// None: notifications refer to nothing.
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+#[async_trait::async_trait]
+impl Table for NotificationSaga {
+    type Entity = Entity;
+    const ORDER_ID: Column = Column::OrderId;
+    const VERSION: Column = Column::Version;
+    const DUE_AT: Column = Column::DueAt;
+
+    fn write(instance: Instance<Self>, applied: Vec<u8>, due_at: Option<i64>) -> Model {
+        Model {
+            order_id: instance.order.0,
+            version: instance.version,
+            applied,
+            correlation_id: instance.correlation_id,
+            traceparent: instance.traceparent,
+            due_at,
+            created_at: instance.created_at.0,
+            updated_at: instance.updated_at.0,
+            notices: serde_json::to_value(instance.state.0).expect("notices are JSON"),
+        }
+    }
+
+    fn read(row: Model) -> Result<Instance<Self>, String> {
+        Ok(Instance {
+            order: OrderId(row.order_id),
+            version: row.version,
+            applied: read_applied(&row.applied)?,
+            correlation_id: row.correlation_id,
+            traceparent: row.traceparent,
+            created_at: Timestamp(row.created_at),
+            updated_at: Timestamp(row.updated_at),
+            state: Notices(serde_json::from_value(row.notices).map_err(|error| error.to_string())?),
+        })
+    }
+
+    /// Keeps the record of each notice in step with the rules.
+    async fn settle(transaction: &DatabaseTransaction, steps: &mut [Step<Self>]) -> Result<(), DbErr> {
+        use notifications::{ActiveModel, Column, Entity};
+        let records: Vec<ActiveModel> = steps.iter().flat_map(records).map(IntoActiveModel::into_active_model).collect();
+        if records.is_empty() {
+            return Ok(());
+        }
+        let key = [Column::OrderId, Column::Occasion, Column::Channel];
+        let overwrite = OnConflict::columns(key).update_columns([Column::Status, Column::SentAt]).to_owned();
+        Entity::insert_many(records).on_conflict(overwrite).exec_without_returning(transaction).await?;
+        Ok(())
+    }
+}
+
+/// The records of the notices that a step changed.
+fn records(step: &Step<NotificationSaga>) -> Vec<notifications::Model> {
+    let instance = &step.next;
+    let touched = step.events.iter().map(crate::saga::Event::occasion);
+    let notice_of = |occasion| instance.state.0.iter().find(|notice| notice.occasion == occasion);
+    touched
+        .filter_map(notice_of)
+        .map(|notice| notifications::Model {
+            order_id: instance.order.0,
+            occasion: notice.occasion.name().to_owned(),
+            channel: LOG.to_owned(),
+            notification_id: crate::channel::message_id(instance.order, notice.occasion),
+            customer_id: notice.customer_id.clone(),
+            text: notice.text.clone(),
+            status: notice.status.name().to_owned(),
+            created_at: instance.updated_at.0,
+            sent_at: (notice.status == Status::Sent).then_some(instance.updated_at.0),
+        })
+        .collect()
+}

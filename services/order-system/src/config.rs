@@ -1,0 +1,124 @@
+//! The settings of order-system.
+
+use crate::bench::BenchSettings;
+use clap::{Args, Parser, Subcommand};
+use inventory_service::config::Inventory;
+use payment_service::config::Payment;
+use runtime::config::{BadSetting, Common, postgres_url};
+use runtime::database::DatabaseSettings;
+use std::net::TcpListener;
+use std::path::PathBuf;
+
+/// The whole order system in one process.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "order-system", version, args_conflicts_with_subcommands = true)]
+pub struct Settings {
+    /// What to do; without it the system runs
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// How to run
+    #[command(flatten)]
+    pub run: RunSettings,
+}
+
+/// What to do.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Run all four services (as without a command)
+    Run(Box<RunSettings>),
+    /// Place orders and measure how fast they become final
+    Bench(BenchSettings),
+    /// Print the OpenAPI document of each service, or write them into a directory
+    Openapi {
+        /// Where to write order.yaml, payment.yaml, inventory.yaml and notification.yaml
+        #[arg(long, value_name = "DIR")]
+        write: Option<PathBuf>,
+    },
+}
+
+/// How to run the system.
+#[derive(Args, Clone, Debug)]
+pub struct RunSettings {
+    /// Where the embedded parts keep their files
+    #[arg(long, env = "DATA_DIR", value_name = "DATA_DIR", default_value = "./data")]
+    pub data_dir: PathBuf,
+    /// First of four consecutive ports: order, payment, inventory, notification; 0 takes any four that are free
+    #[arg(long, env = "HTTP_PORT", value_name = "HTTP_PORT", default_value = "8080",
+          value_parser = clap::value_parser!(u16).range(0..=65532))]
+    pub http_port: u16,
+    /// Kafka brokers, as host:port separated by commas [default: the embedded event log]
+    #[arg(long, env = "KAFKA_BOOTSTRAP_SERVERS", value_name = "KAFKA_BOOTSTRAP_SERVERS")]
+    pub kafka_bootstrap_servers: Option<String>,
+    /// Database of order-service [default: an SQLite file]
+    #[arg(long, env = "ORDER_DATABASE_URL", value_name = "ORDER_DATABASE_URL", hide_env_values = true)]
+    pub order_database_url: Option<String>,
+    /// Database of payment-service [default: an SQLite file]
+    #[arg(long, env = "PAYMENT_DATABASE_URL", value_name = "PAYMENT_DATABASE_URL", hide_env_values = true)]
+    pub payment_database_url: Option<String>,
+    /// Database of inventory-service [default: an SQLite file]
+    #[arg(long, env = "INVENTORY_DATABASE_URL", value_name = "INVENTORY_DATABASE_URL", hide_env_values = true)]
+    pub inventory_database_url: Option<String>,
+    /// Database of notification-service [default: an SQLite file]
+    #[arg(long, env = "NOTIFICATION_DATABASE_URL", value_name = "NOTIFICATION_DATABASE_URL", hide_env_values = true)]
+    pub notification_database_url: Option<String>,
+    /// The payment provider
+    #[command(flatten)]
+    pub payment: Payment,
+    /// The stock
+    #[command(flatten)]
+    pub inventory: Inventory,
+    /// What every service takes
+    #[command(flatten)]
+    pub common: Common,
+}
+
+impl RunSettings {
+    /// The settings of a system that is not configured, on any free ports: for tests and measurements.
+    pub fn embedded(data_dir: PathBuf) -> Self {
+        #[derive(Parser)]
+        struct Defaults {
+            #[command(flatten)]
+            run: RunSettings,
+        }
+        let mut run = Defaults::parse_from(["order-system", "--http-port", "0"]).run;
+        run.data_dir = data_dir;
+        run
+    }
+
+    /// Where each service's database is: order, payment, inventory, notification.
+    pub fn databases(&self) -> Result<[DatabaseSettings; 4], BadSetting> {
+        let database = |setting: &str, url: &Option<String>, file: &str| match url {
+            Some(url) => postgres_url(setting, url),
+            None => Ok(DatabaseSettings::Sqlite(self.data_dir.join(file))),
+        };
+        Ok([
+            database("ORDER_DATABASE_URL", &self.order_database_url, "order.sqlite")?,
+            database("PAYMENT_DATABASE_URL", &self.payment_database_url, "payment.sqlite")?,
+            database("INVENTORY_DATABASE_URL", &self.inventory_database_url, "inventory.sqlite")?,
+            database("NOTIFICATION_DATABASE_URL", &self.notification_database_url, "notification.sqlite")?,
+        ])
+    }
+
+    /// Whether anything is kept in the data directory.
+    pub fn is_embedded(&self) -> bool {
+        let urls = [
+            &self.order_database_url,
+            &self.payment_database_url,
+            &self.inventory_database_url,
+            &self.notification_database_url,
+            &self.kafka_bootstrap_servers,
+        ];
+        urls.iter().any(|url| url.is_none())
+    }
+
+    /// Binds the four ports.
+    pub fn listen(&self) -> Result<Vec<TcpListener>, BadSetting> {
+        let port = |i: u16| if self.http_port == 0 { 0 } else { self.http_port + i };
+        (0..4).map(|i| self.common.listen(port(i))).collect()
+    }
+}
+
+/// The stock that a system begins with: a million of each of P1 to P20.
+pub fn default_stock() -> Vec<(String, i64)> {
+    (1..=20).map(|i| (format!("P{i}"), 1_000_000)).collect()
+}

@@ -1,0 +1,106 @@
+//! Orders as rows.
+
+use crate::saga::{Details, Money, Order, OrderSaga, Stage};
+use contracts::{Money as Amount, OrderId, OrderLine, Reason, Timestamp};
+use runtime::saga::{Instance, Named};
+use runtime::store::sql::{Table, read_applied};
+use sea_orm::entity::prelude::*;
+
+/// A row of `orders`.
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "orders")]
+pub struct Model {
+    /// The order.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub order_id: Uuid,
+    /// Counts committed steps.
+    pub version: i64,
+    /// Ids of applied inputs, 16 bytes each.
+    pub applied: Vec<u8>,
+    /// From the request.
+    pub correlation_id: String,
+    /// From the request.
+    pub traceparent: String,
+    /// Microseconds since 1970.
+    pub due_at: Option<i64>,
+    /// Microseconds since 1970.
+    pub created_at: i64,
+    /// Microseconds since 1970.
+    pub updated_at: i64,
+    /// A [`Stage`], by name.
+    pub stage: String,
+    /// A [`Money`], by name.
+    pub money: String,
+    /// Who ordered.
+    pub customer_id: String,
+    /// Ten-thousandths.
+    pub total: i64,
+    /// ISO 4217.
+    pub currency: String,
+    /// The lines, as in `order.created`.
+    pub items: Json,
+    /// Why it ended, for programs.
+    pub reason_code: Option<String>,
+    /// Why it ended, for people.
+    pub reason_message: Option<String>,
+}
+
+/// None: orders refer to nothing.
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+impl Table for OrderSaga {
+    type Entity = Entity;
+    const ORDER_ID: Column = Column::OrderId;
+    const VERSION: Column = Column::Version;
+    const DUE_AT: Column = Column::DueAt;
+
+    fn write(instance: Instance<Self>, applied: Vec<u8>, due_at: Option<i64>) -> Model {
+        let Order { stage, money, details, reason } = instance.state;
+        let (reason_code, reason_message) = reason.map(|reason| (reason.code, reason.message)).unzip();
+        Model {
+            order_id: instance.order.0,
+            version: instance.version,
+            applied,
+            correlation_id: instance.correlation_id,
+            traceparent: instance.traceparent,
+            due_at,
+            created_at: instance.created_at.0,
+            updated_at: instance.updated_at.0,
+            stage: stage.name().to_owned(),
+            money: money.name().to_owned(),
+            customer_id: details.customer_id,
+            total: details.total.ten_thousandths(),
+            currency: details.currency,
+            items: serde_json::to_value(details.lines).expect("lines are JSON"),
+            reason_code,
+            reason_message,
+        }
+    }
+
+    fn read(row: Model) -> Result<Instance<Self>, String> {
+        let lines: Vec<OrderLine> = serde_json::from_value(row.items).map_err(|error| error.to_string())?;
+        Ok(Instance {
+            order: OrderId(row.order_id),
+            version: row.version,
+            applied: read_applied(&row.applied)?,
+            correlation_id: row.correlation_id,
+            traceparent: row.traceparent,
+            created_at: Timestamp(row.created_at),
+            updated_at: Timestamp(row.updated_at),
+            state: Order {
+                stage: Stage::named(&row.stage)?,
+                money: Money::named(&row.money)?,
+                details: Details {
+                    customer_id: row.customer_id,
+                    total: Amount::from_ten_thousandths(row.total),
+                    currency: row.currency,
+                    lines,
+                },
+                reason: row.reason_code.zip(row.reason_message).map(|(code, message)| Reason { code, message }),
+            },
+        })
+    }
+}

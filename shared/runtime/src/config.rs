@@ -1,0 +1,194 @@
+//! Settings that several programs share: environment variables, each with a flag that mirrors it.
+
+use crate::actors::consumer::Attempts;
+use crate::database::DatabaseSettings;
+use crate::event_log::kafka::KafkaSettings;
+use clap::error::ErrorKind;
+use clap::{Args, Parser, ValueEnum};
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::process::ExitCode;
+use std::time::Duration;
+use url::Url;
+
+/// A setting that cannot be used: one line that names it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{setting}: {problem}")]
+pub struct BadSetting {
+    /// The setting's name.
+    pub setting: String,
+    /// What is wrong with it, and what to do.
+    pub problem: String,
+}
+
+impl BadSetting {
+    /// About this setting.
+    pub fn new(setting: impl Into<String>, problem: impl Into<String>) -> Self {
+        BadSetting { setting: setting.into(), problem: problem.into() }
+    }
+}
+
+/// The exit code of a program whose settings are wrong.
+pub const BAD_SETTINGS: u8 = 2;
+
+/// Reads the settings; wrong ones end the program with exit code 2 and one line.
+pub fn parse<P: Parser>() -> Result<P, ExitCode> {
+    P::try_parse().map_err(|error| match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            print!("{error}");
+            ExitCode::SUCCESS
+        }
+        _ => {
+            // clap explains over several lines; the first paragraph says what is wrong.
+            let text = error.render().to_string();
+            let paragraph = text.split("\n\n").next().unwrap_or(&text);
+            let line: Vec<&str> = paragraph.split_whitespace().collect();
+            eprintln!("{}", line.join(" "));
+            ExitCode::from(BAD_SETTINGS)
+        }
+    })
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For programs: one JSON object per line.
+    Json,
+}
+
+/// Who may use the HTTP API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Auth {
+    /// Everybody who can reach it.
+    Off,
+}
+
+/// What every program takes.
+#[derive(Args, Clone, Debug)]
+pub struct Common {
+    /// Address to listen on
+    #[arg(long, env = "HTTP_HOST", value_name = "HTTP_HOST", default_value = "127.0.0.1")]
+    pub http_host: IpAddr,
+    /// Who may use the HTTP API; must be given to listen beyond loopback [default: off on loopback]
+    #[arg(long, env = "AUTH", value_name = "AUTH")]
+    pub auth: Option<Auth>,
+    /// Attempts at one message before it is a dead letter
+    #[arg(long, env = "CONSUMER_MAX_ATTEMPTS", value_name = "CONSUMER_MAX_ATTEMPTS", default_value = "3",
+          value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub consumer_max_attempts: u32,
+    /// First pause between two attempts at one message, in milliseconds
+    #[arg(long, env = "CONSUMER_RETRY_INTERVAL_MS", value_name = "CONSUMER_RETRY_INTERVAL_MS", default_value = "1000",
+          value_parser = clap::value_parser!(u64).range(0..=600_000))]
+    pub consumer_retry_interval_ms: u64,
+    /// Partitions of a topic that is created
+    #[arg(long, env = "KAFKA_PARTITIONS", value_name = "KAFKA_PARTITIONS", default_value = "6",
+          value_parser = clap::value_parser!(i32).range(1..=1000))]
+    pub kafka_partitions: i32,
+    /// Replicas of a topic that is created
+    #[arg(long, env = "KAFKA_REPLICATION_FACTOR", value_name = "KAFKA_REPLICATION_FACTOR", default_value = "1",
+          value_parser = clap::value_parser!(i32).range(1..=32))]
+    pub kafka_replication_factor: i32,
+    /// Stable name of this replica, so that a restart takes its partitions back at once
+    #[arg(long, env = "KAFKA_INSTANCE_ID", value_name = "KAFKA_INSTANCE_ID")]
+    pub kafka_instance_id: Option<String>,
+    /// How log lines are written
+    #[arg(long, env = "LOG_FORMAT", value_name = "LOG_FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+    /// What is logged, as in `info,order_service=debug`
+    #[arg(long, env = "RUST_LOG", value_name = "RUST_LOG", default_value = "info")]
+    pub log: String,
+}
+
+impl Common {
+    /// The budget of one message.
+    pub fn attempts(&self) -> Attempts {
+        Attempts {
+            max: self.consumer_max_attempts,
+            interval: Duration::from_millis(self.consumer_retry_interval_ms),
+        }
+    }
+
+    /// These brokers, asked as this program is set.
+    pub fn kafka(&self, bootstrap_servers: &str) -> Result<KafkaSettings, BadSetting> {
+        let is_broker = |broker: &str| {
+            broker.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+        };
+        if !bootstrap_servers.split(',').all(is_broker) {
+            let problem = format!("{bootstrap_servers:?} is not a list of host:port, separated by commas");
+            return Err(BadSetting::new("KAFKA_BOOTSTRAP_SERVERS", problem));
+        }
+        Ok(KafkaSettings {
+            bootstrap_servers: bootstrap_servers.to_owned(),
+            partitions: self.kafka_partitions,
+            replication_factor: self.kafka_replication_factor,
+            instance_id: self.kafka_instance_id.clone(),
+        })
+    }
+
+    /// Binds a port, so that one in use is found before anything starts.
+    pub fn listen(&self, port: u16) -> Result<TcpListener, BadSetting> {
+        if !self.http_host.is_loopback() && self.auth.is_none() {
+            let problem = format!("must be given to listen on {}, beyond loopback; `off` lets everybody in", self.http_host);
+            return Err(BadSetting::new("AUTH", problem));
+        }
+        let address = SocketAddr::new(self.http_host, port);
+        let listener = TcpListener::bind(address)
+            .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
+            .map_err(|error| BadSetting::new("HTTP_PORT", format!("cannot listen on {address}: {error}")))?;
+        Ok(listener)
+    }
+}
+
+/// Where a single service's database is.
+#[derive(Args, Clone, Debug)]
+pub struct Postgres {
+    /// Database as a URL, instead of the five settings below
+    #[arg(long, env = "DATABASE_URL", value_name = "DATABASE_URL", hide_env_values = true)]
+    pub database_url: Option<String>,
+    /// Database host
+    #[arg(long, env = "POSTGRES_HOST", value_name = "POSTGRES_HOST", default_value = "localhost")]
+    pub postgres_host: String,
+    /// Database port
+    #[arg(long, env = "POSTGRES_PORT", value_name = "POSTGRES_PORT", default_value = "5432")]
+    pub postgres_port: u16,
+    /// Database name [default: the service's, as in `orderdb`]
+    #[arg(long, env = "POSTGRES_DB", value_name = "POSTGRES_DB")]
+    pub postgres_db: Option<String>,
+    /// Database user [default: the service's, as in `order`]
+    #[arg(long, env = "POSTGRES_USER", value_name = "POSTGRES_USER")]
+    pub postgres_user: Option<String>,
+    /// Database password [default: the service's, as in `order`]
+    #[arg(long, env = "POSTGRES_PASSWORD", value_name = "POSTGRES_PASSWORD", hide_env_values = true)]
+    pub postgres_password: Option<String>,
+}
+
+impl Postgres {
+    /// The database of the service of this name, as in `order`.
+    pub fn settings(&self, service: &str) -> Result<DatabaseSettings, BadSetting> {
+        if let Some(url) = &self.database_url {
+            return postgres_url("DATABASE_URL", url);
+        }
+        let bad = |setting: &str| BadSetting::new(setting, "cannot be part of a database URL");
+        let or = |value: &Option<String>, default: &str| value.clone().unwrap_or_else(|| default.to_owned());
+        let mut url = Url::parse("postgres://localhost").map_err(|_| bad("POSTGRES_HOST"))?;
+        url.set_host(Some(&self.postgres_host)).map_err(|_| bad("POSTGRES_HOST"))?;
+        url.set_port(Some(self.postgres_port)).map_err(|()| bad("POSTGRES_PORT"))?;
+        url.set_username(&or(&self.postgres_user, service)).map_err(|()| bad("POSTGRES_USER"))?;
+        let password = or(&self.postgres_password, service);
+        url.set_password(Some(&password)).map_err(|()| bad("POSTGRES_PASSWORD"))?;
+        url.set_path(&or(&self.postgres_db, &format!("{service}db")));
+        Ok(DatabaseSettings::Postgres(url.into()))
+    }
+}
+
+/// A database URL of this setting, checked for its form.
+pub fn postgres_url(setting: &str, url: &str) -> Result<DatabaseSettings, BadSetting> {
+    match Url::parse(url) {
+        Ok(parsed) if ["postgres", "postgresql"].contains(&parsed.scheme()) && parsed.has_host() => {
+            Ok(DatabaseSettings::Postgres(url.to_owned()))
+        }
+        // The URL may hold a password, so it is not repeated.
+        Ok(_) | Err(_) => Err(BadSetting::new(setting, "must be postgres://user:password@host:port/database")),
+    }
+}

@@ -1,0 +1,15 @@
+//! The HTTP edge that every service has: errors as problems, bodies within bounds, health, metrics, documents.
+
+mod amount;
+mod body;
+mod edge;
+mod operations;
+mod problem;
+mod server;
+
+pub use amount::JsonAmount;
+pub use body::{BODY_LIMIT, JsonBody};
+pub use edge::{CORRELATION_ID, edge};
+pub use operations::Operations;
+pub use problem::{FieldError, Fields, Problem, Refusal};
+pub use server::HttpServer;

@@ -1,0 +1,90 @@
+use super::problem::{FieldError, Problem, Refusal};
+use poem::error::ReadBodyError;
+use poem::http::StatusCode;
+use poem::{Request, RequestBody, Result};
+use poem_openapi::payload::{Json, ParsePayload, Payload};
+use poem_openapi::registry::{MetaSchemaRef, Registry};
+use poem_openapi::types::Type;
+use serde::de::DeserializeOwned;
+
+/// The largest body, in bytes.
+pub const BODY_LIMIT: usize = 256 * 1024;
+
+/// A JSON body, read by serde: unlike poem-openapi's own, it keeps numbers exact and names the field at fault.
+pub struct JsonBody<T>(pub T);
+
+impl<T: Type> Payload for JsonBody<T> {
+    const CONTENT_TYPE: &'static str = "application/json";
+
+    fn check_content_type(content_type: &str) -> bool {
+        <Json<T> as Payload>::check_content_type(content_type)
+    }
+
+    fn schema_ref() -> MetaSchemaRef {
+        T::schema_ref()
+    }
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+}
+
+impl<T: Type + DeserializeOwned> ParsePayload for JsonBody<T> {
+    const IS_REQUIRED: bool = true;
+
+    async fn from_request(_: &Request, body: &mut RequestBody) -> Result<Self> {
+        let bytes = match body.take()?.into_bytes_limit(BODY_LIMIT).await {
+            Ok(bytes) => bytes,
+            Err(ReadBodyError::PayloadTooLarge) => {
+                let detail = format!("the body is larger than {BODY_LIMIT} bytes");
+                return Err(Refusal::TooLarge(Json(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail))).into());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        Ok(JsonBody(read(&bytes)?))
+    }
+}
+
+poem_openapi::impl_apirequest_for_payload!(JsonBody<T>, T: Type + DeserializeOwned);
+
+fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
+    let malformed = |error: serde_json::Error| {
+        let detail = format!("the body is not JSON: {error}");
+        Refusal::Malformed(Json(Problem::new(StatusCode::BAD_REQUEST, detail)))
+    };
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let pointer = pointer(error.path(), error.inner());
+        let inner = error.into_inner();
+        if inner.is_data() { wrong_shape(pointer, &inner) } else { malformed(inner) }
+    })?;
+    json.end().map_err(malformed)?;
+    Ok(value)
+}
+
+fn wrong_shape(pointer: String, error: &serde_json::Error) -> Refusal {
+    let problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, format!("{pointer}: {error}"));
+    Refusal::Wrong(Json(problem.with_errors(vec![FieldError { pointer, detail: error.to_string() }])))
+}
+
+/// The JSON pointer of an error. serde reports a missing field at the object that lacks it.
+fn pointer(path: &serde_path_to_error::Path, error: &serde_json::Error) -> String {
+    use serde_path_to_error::Segment;
+    let mut pointer = String::new();
+    for segment in path.iter() {
+        pointer.push('/');
+        match segment {
+            Segment::Seq { index } => pointer.push_str(&index.to_string()),
+            Segment::Map { key } | Segment::Enum { variant: key } => {
+                pointer.push_str(&key.replace('~', "~0").replace('/', "~1"));
+            }
+            Segment::Unknown => pointer.push('?'),
+        }
+    }
+    let message = error.to_string();
+    if let Some(field) = message.strip_prefix("missing field `").and_then(|rest| rest.split('`').next()) {
+        pointer.push('/');
+        pointer.push_str(field);
+    }
+    pointer
+}

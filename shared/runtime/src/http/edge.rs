@@ -1,0 +1,167 @@
+//! What stands before every route: a correlation id in and out, every error a problem, every request measured.
+
+use super::problem::{FieldError, Problem};
+use poem::endpoint::BoxEndpoint;
+use poem::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use poem::{Endpoint, EndpointExt, IntoResponse, Request, Response, Route};
+use poem_openapi::error::{ParseParamError, ParsePathError};
+use poem_openapi::{OpenApi, OpenApiService, Webhook};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Instant;
+use uuid::Uuid;
+
+/// Ties together all that comes of one request. The caller's own is kept; without one the request gets one here.
+pub const CORRELATION_ID: &str = "x-correlation-id";
+
+/// Longest correlation id of a caller.
+const CORRELATION_ID_LIMIT: usize = 200;
+
+/// A service's routes, documents and Swagger UI behind the edge.
+pub fn edge<T: OpenApi + 'static, W: Webhook + 'static>(
+    service: &'static str,
+    api: OpenApiService<T, W>,
+) -> BoxEndpoint<'static> {
+    let routes = Arc::new(Routes::of(&api.spec()));
+    let docs = api.swagger_ui();
+    let json = api.spec_endpoint();
+    let yaml = api.spec_endpoint_yaml();
+    Route::new()
+        .nest("/", api)
+        .nest("/docs", docs)
+        .at("/openapi.json", json)
+        .at("/openapi.yaml", yaml)
+        .around(move |endpoint, request| {
+            let routes = Arc::clone(&routes);
+            async move { Ok(answer(service, &routes, endpoint, request).await) }
+        })
+        .boxed()
+}
+
+async fn answer(service: &'static str, routes: &Routes, endpoint: impl Endpoint, mut request: Request) -> Response {
+    let started = Instant::now();
+    let method = request.method().clone();
+    let path = request.uri().path().to_owned();
+    let mut response = match correlation_id(request.headers()) {
+        Err(problem) => respond(&problem),
+        Ok(correlation_id) => {
+            request.headers_mut().insert(CORRELATION_ID, correlation_id.clone());
+            let mut response = match endpoint.call(request).await {
+                Ok(response) => response.into_response(),
+                Err(error) => refused(error),
+            };
+            response.headers_mut().insert(CORRELATION_ID, correlation_id);
+            response
+        }
+    };
+    let template = routes.template(&path);
+    if response.status() == StatusCode::METHOD_NOT_ALLOWED
+        && let Some(allow) = routes.allow(&path)
+    {
+        response.headers_mut().insert(header::ALLOW, allow);
+    }
+    metrics::histogram!(
+        "http_request_duration_seconds",
+        "service" => service,
+        "method" => known_method(&method),
+        "route" => template.unwrap_or("other").to_owned(),
+        "status" => response.status().as_u16().to_string(),
+    )
+    .record(started.elapsed().as_secs_f64());
+    response
+}
+
+fn correlation_id(headers: &HeaderMap) -> Result<HeaderValue, Problem> {
+    let Some(own) = headers.get(CORRELATION_ID) else {
+        let fresh = Uuid::new_v4().to_string();
+        return Ok(HeaderValue::from_str(&fresh).expect("a UUID is a header value"));
+    };
+    let readable = own.to_str().is_ok_and(|text| !text.is_empty() && text.len() <= CORRELATION_ID_LIMIT);
+    if readable {
+        return Ok(own.clone());
+    }
+    let detail = format!("must be 1 to {CORRELATION_ID_LIMIT} visible ASCII characters");
+    let problem = Problem::new(StatusCode::BAD_REQUEST, format!("the header X-Correlation-Id {detail}"));
+    Err(problem.with_errors(vec![FieldError { pointer: "X-Correlation-Id".into(), detail }]))
+}
+
+/// An error as a problem. What a handler refused is one already.
+fn refused(error: poem::Error) -> Response {
+    if error.is_from_response() {
+        return error.into_response();
+    }
+    let status = error.status();
+    let named = error
+        .downcast_ref::<ParseParamError>()
+        .map(|error| (error.name, &error.reason))
+        .or_else(|| error.downcast_ref::<ParsePathError>().map(|error| (error.name, &error.reason)));
+    let problem = match (status, named) {
+        (_, Some((name, reason))) => Problem::new(status, format!("the parameter {name} cannot be read: {reason}"))
+            .with_errors(vec![FieldError { pointer: name.to_owned(), detail: reason.clone() }]),
+        (StatusCode::NOT_FOUND, None) => Problem::new(status, "there is nothing at this path; /docs shows what there is"),
+        (StatusCode::METHOD_NOT_ALLOWED, None) => {
+            Problem::new(status, "this path does not take this method; the Allow header lists those that it takes")
+        }
+        (StatusCode::UNSUPPORTED_MEDIA_TYPE, None) => {
+            Problem::new(status, "the body must be declared as Content-Type: application/json")
+        }
+        (status, None) if status.is_server_error() => {
+            // What went wrong inside is for the log, not for the caller.
+            tracing::error!(%error, "a request failed");
+            Problem::new(status, "the service could not answer this request")
+        }
+        (_, None) => Problem::new(status, error.to_string()),
+    };
+    respond(&problem)
+}
+
+fn respond(problem: &Problem) -> Response {
+    let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let body = serde_json::to_vec(problem).expect("a problem is JSON");
+    Response::builder().status(status).content_type(Problem::CONTENT_TYPE).body(body)
+}
+
+fn known_method(method: &Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "PATCH" => "PATCH",
+        "DELETE" => "DELETE",
+        "HEAD" => "HEAD",
+        "OPTIONS" => "OPTIONS",
+        _ => "other",
+    }
+}
+
+/// The paths of an OpenAPI document, with their methods.
+struct Routes(Vec<(String, BTreeSet<String>)>);
+
+impl Routes {
+    fn of(spec: &str) -> Self {
+        let spec: serde_json::Value = serde_json::from_str(spec).expect("poem-openapi writes JSON");
+        let paths = spec["paths"].as_object().into_iter().flatten();
+        let methods = |item: &serde_json::Value| {
+            item.as_object().into_iter().flatten().map(|(method, _)| method.to_ascii_uppercase()).collect()
+        };
+        Routes(paths.map(|(path, item)| (path.clone(), methods(item))).collect())
+    }
+
+    fn find(&self, path: &str) -> Option<&(String, BTreeSet<String>)> {
+        let matches = |template: &str| {
+            template.split('/').count() == path.split('/').count()
+                && template.split('/').zip(path.split('/')).all(|(t, p)| t == p || t.starts_with('{'))
+        };
+        self.0.iter().find(|(template, _)| template == path).or_else(|| self.0.iter().find(|(t, _)| matches(t)))
+    }
+
+    fn template(&self, path: &str) -> Option<&str> {
+        self.find(path).map(|(template, _)| template.as_str())
+    }
+
+    fn allow(&self, path: &str) -> Option<HeaderValue> {
+        let (_, methods) = self.find(path)?;
+        let methods: Vec<&str> = methods.iter().map(String::as_str).collect();
+        HeaderValue::from_str(&methods.join(", ")).ok()
+    }
+}

@@ -1,0 +1,219 @@
+//! What every program does around its services: logs, start, the lines that say it is ready, and an orderly end.
+
+use crate::actors::supervisor::{Supervisor, SupervisorMessage, Tree};
+use crate::actors::consumer::Attempts;
+use crate::backoff::Backoff;
+use crate::clock::{Clock, SystemClock};
+use crate::config::{BAD_SETTINGS, BadSetting, Common, LogFormat};
+use crate::database::{Database, DatabaseSettings, is_transient};
+use crate::event_log::EventLog;
+use crate::event_log::kafka::KafkaLog;
+use crate::health::Health;
+use crate::http::HttpServer;
+use anyhow::{Context, Result, anyhow};
+use futures::future::{join_all, select_all};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use poem::endpoint::BoxEndpoint;
+use ractor::{Actor, ActorRef};
+use sea_orm_migration::MigratorTrait;
+use std::future::Future;
+use std::net::TcpListener;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
+use tracing_subscriber::EnvFilter;
+
+/// How long an orderly end may take.
+const DRAIN: Duration = Duration::from_secs(9);
+
+/// Runs a program to its exit code: 0 after an orderly end, 2 for a wrong setting, 1 for anything else.
+pub fn run<F: Future<Output = Result<()>>>(program: F) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: the async runtime cannot be started: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let result = runtime.block_on(program);
+    // What still runs has nothing left to do.
+    runtime.shutdown_background();
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            if error.is::<BadSetting>() { ExitCode::from(BAD_SETTINGS) } else { ExitCode::FAILURE }
+        }
+    }
+}
+
+/// Starts logging and metrics.
+pub fn telemetry(common: &Common) -> Result<PrometheusHandle> {
+    let filter = EnvFilter::try_new(&common.log)
+        .map_err(|error| BadSetting::new("RUST_LOG", format!("{:?}: {error}", common.log)))?;
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match common.log_format {
+        LogFormat::Text => subscriber.with_target(false).init(),
+        LogFormat::Json => subscriber.json().flatten_event(true).init(),
+    }
+    PrometheusBuilder::new()
+        .set_buckets(&[0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0])
+        .and_then(|builder| {
+            let sizes = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0];
+            builder.set_buckets_for_metric(
+                metrics_exporter_prometheus::Matcher::Full("journal_batch_size".to_owned()),
+                &sizes,
+            )
+        })
+        .context("metrics")?
+        .install_recorder()
+        .context("metrics")
+}
+
+/// Opens a database and brings its schema up to date. Waits for one that is away.
+pub async fn open_database<M: MigratorTrait>(setting: &str, settings: &DatabaseSettings) -> Result<Database> {
+    let mut backoff = Backoff::default();
+    loop {
+        let opened = async {
+            let database = Database::open(settings).await?;
+            database.migrate::<M>().await?;
+            Ok(database)
+        };
+        match opened.await {
+            Ok(database) => return Ok(database),
+            Err(error) if is_transient(&error) => {
+                tracing::warn!(setting, %error, "the database cannot be reached; trying again");
+                backoff.wait().await;
+            }
+            Err(error) => {
+                let hint = match settings {
+                    DatabaseSettings::Postgres(_) => "the database cannot be used",
+                    DatabaseSettings::Sqlite(path) => &format!("{} cannot be used", path.display()),
+                };
+                return Err(BadSetting::new(setting, format!("{hint}: {error}")).into());
+            }
+        }
+    }
+}
+
+/// What a service is started with.
+pub struct Ports {
+    /// Its own database, migrated.
+    pub database: Database,
+    /// The log of events.
+    pub log: Arc<dyn EventLog>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// Where it listens.
+    pub listener: TcpListener,
+    /// Where its metrics are, if they are collected.
+    pub metrics: Option<PrometheusHandle>,
+    /// The budget of one message.
+    pub attempts: Attempts,
+}
+
+/// The ports of a service alone, on Kafka and PostgreSQL, with logging and metrics started.
+pub async fn ports<M: MigratorTrait>(
+    common: &Common,
+    http_port: u16,
+    kafka_bootstrap_servers: &str,
+    database: &DatabaseSettings,
+) -> Result<Ports> {
+    let metrics = telemetry(common)?;
+    let kafka = common.kafka(kafka_bootstrap_servers)?;
+    let listener = common.listen(http_port)?;
+    Ok(Ports {
+        database: open_database::<M>("DATABASE_URL", database).await?,
+        log: Arc::new(KafkaLog::new(kafka)?),
+        clock: Arc::new(SystemClock),
+        listener,
+        metrics: Some(metrics),
+        attempts: common.attempts(),
+    })
+}
+
+/// A service that runs.
+pub struct Running {
+    service: &'static str,
+    url: String,
+    health: Arc<Health>,
+    supervisor: ActorRef<SupervisorMessage>,
+    ended: JoinHandle<()>,
+}
+
+impl Running {
+    /// Starts a service's tree, with its HTTP API on `listener`.
+    pub async fn start(
+        listener: TcpListener,
+        app: BoxEndpoint<'static>,
+        tree: impl FnOnce(Box<dyn Fn() -> HttpServer + Send + Sync>) -> Tree,
+    ) -> Result<Self> {
+        let url = format!("http://{}", listener.local_addr()?);
+        let (listener, app) = (Arc::new(listener), Arc::new(app));
+        let tree = tree(Box::new(move || HttpServer { listener: Arc::clone(&listener), app: Arc::clone(&app) }));
+        let (service, health) = (tree.service, Arc::clone(&tree.health));
+        let (supervisor, ended) = Supervisor::spawn(None, Supervisor, tree).await.context(service)?;
+        Ok(Running { service, url, health, supervisor, ended })
+    }
+
+    /// Where the service's HTTP API is.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Waits until the service can do its work.
+    pub async fn ready(&self) {
+        ready(&self.health).await;
+    }
+
+    /// Stops the service, with what it has taken on done.
+    pub async fn stop(self) {
+        self.supervisor.stop(None);
+        if !self.ended.is_finished() {
+            // How it ended was logged by the supervisor.
+            let _ = self.ended.await;
+        }
+    }
+}
+
+/// Says when the services are ready, and runs them until a signal ends them or one of them ends by itself. A second
+/// signal does not wait for what is under way; the next start takes that up.
+pub async fn until_stopped(mut services: Vec<Running>, hint: &str) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let starting: Vec<_> = services.iter().map(|s| (s.service, s.url.clone(), Arc::clone(&s.health))).collect();
+    let announce = async {
+        for (service, url, health) in starting {
+            ready(&health).await;
+            println!("{service:<21} {url}  Swagger UI {url}/docs");
+        }
+        println!("{hint}");
+        std::future::pending::<()>().await;
+    };
+    let ended = select_all(services.iter_mut().map(|service| &mut service.ended));
+    let outcome = tokio::select! {
+        () = announce => Ok(()),
+        (_, place, _) = ended => Err(place),
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+    };
+    let outcome = outcome.map_err(|place| anyhow!("{} gave up; its log says why", services[place].service));
+    tracing::info!("stopping: finishing what is under way");
+    let stop = join_all(services.into_iter().map(Running::stop));
+    tokio::select! {
+        stopped = tokio::time::timeout(DRAIN, stop) => {
+            stopped.context("not everything could be finished in time; the next start takes it up")?;
+        }
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    outcome
+}
+
+async fn ready(health: &Health) {
+    while !health.is_ready() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
