@@ -83,10 +83,12 @@ async fn measure(settings: &BenchSettings, url: &str) -> Result<(Measured, Durat
     let progress = ProgressBar::new(settings.orders)
         .with_style(ProgressStyle::with_template("{bar:40} {pos}/{len} orders final, {per_sec}, {eta} left")?);
     let begun = Arc::new(AtomicU64::new(0));
+    let usual = Arc::new(AtomicU64::new(10_000));
     let started = Instant::now();
     let mut workers = JoinSet::new();
     for _ in 0..settings.concurrency.min(settings.orders) {
-        let (client, url, progress, begun) = (client.clone(), url.to_owned(), progress.clone(), Arc::clone(&begun));
+        let (client, url, progress) = (client.clone(), url.to_owned(), progress.clone());
+        let (begun, usual) = (Arc::clone(&begun), Arc::clone(&usual));
         let orders = settings.orders;
         workers.spawn(async move {
             let mut measured = Measured::new()?;
@@ -95,7 +97,7 @@ async fn measure(settings: &BenchSettings, url: &str) -> Result<(Measured, Durat
                 if n >= orders {
                     return anyhow::Ok(measured);
                 }
-                place(&client, &url, n, &mut measured).await?;
+                place(&client, &url, n, &usual, &mut measured).await?;
                 progress.inc(1);
             }
         });
@@ -108,8 +110,8 @@ async fn measure(settings: &BenchSettings, url: &str) -> Result<(Measured, Durat
     Ok((measured, started.elapsed()))
 }
 
-/// Places one order, and follows it to its end.
-async fn place(client: &Client, url: &str, n: u64, measured: &mut Measured) -> Result<()> {
+/// Places one order, and follows it to its end. `usual` is how long that takes of late, in microseconds.
+async fn place(client: &Client, url: &str, n: u64, usual: &AtomicU64, measured: &mut Measured) -> Result<()> {
     let products = default_stock();
     let (product, _) = &products[usize::try_from(n)? % products.len()];
     let line = json!({"productId": product, "quantity": 1, "unitPrice": 10});
@@ -123,14 +125,17 @@ async fn place(client: &Client, url: &str, n: u64, measured: &mut Measured) -> R
     }
     measured.accepted.record(micros(started))?;
     let order = format!("{url}/api/orders/{}", reply["orderId"].as_str().context("a reply without orderId")?);
-    let mut pause = Duration::from_millis(2);
+    // Asking costs what is measured. So it begins when the order is likely to be through, and is not done often.
+    let expected = usual.load(Ordering::Relaxed);
+    let mut pause = Duration::from_micros(expected * 9 / 10);
     loop {
         tokio::time::sleep(pause).await;
-        pause = (pause * 3 / 2).min(Duration::from_millis(100));
+        pause = Duration::from_micros(expected / 20).max(Duration::from_millis(2));
         let now: Value = client.get(&order).send().await?.error_for_status()?.json().await?;
         let status = now["status"].as_str().unwrap_or("none");
         if status != "PENDING" {
             measured.confirmed.record(micros(started))?;
+            usual.store((expected * 7 + micros(started)) / 8, Ordering::Relaxed);
             *measured.statuses.entry(status.to_owned()).or_default() += 1;
             return Ok(());
         }

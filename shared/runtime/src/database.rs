@@ -26,10 +26,13 @@ pub struct Database {
     write: DatabaseConnection,
 }
 
-/// Connections of a PostgreSQL pool: the journal's one, and reads.
-const POSTGRES_CONNECTIONS: u32 = 8;
-/// Readers of an SQLite file. Writers there is one.
-const SQLITE_READERS: u32 = 4;
+/// Connections that read.
+const READERS: u32 = 4;
+/// Connections that write. PostgreSQL gets one for the journal, which so keeps its prepared statements, and one for
+/// the rest. SQLite has one writer.
+const POSTGRES_WRITERS: u32 = 2;
+/// Prepared statements of one connection.
+const STATEMENTS: usize = 200;
 /// How long to wait for a connection.
 const ACQUIRE: Duration = Duration::from_secs(5);
 /// The key of the advisory lock under which migrations run: "migrate" in ASCII.
@@ -40,27 +43,14 @@ impl Database {
     pub async fn open(settings: &DatabaseSettings) -> Result<Self, DbErr> {
         match settings {
             DatabaseSettings::Postgres(url) => {
-                let mut options = ConnectOptions::new(url);
-                options
-                    .max_connections(POSTGRES_CONNECTIONS)
-                    .min_connections(1)
-                    .acquire_timeout(ACQUIRE)
-                    .connect_timeout(ACQUIRE)
-                    .sqlx_logging(false)
-                    .map_sqlx_postgres_opts(|options| {
-                        // The server ends what this side has lost sight of; a timeout here would leave it open.
-                        options.options([
-                            ("statement_timeout", "10000"),
-                            ("idle_in_transaction_session_timeout", "10000"),
-                        ])
-                    });
-                let pool = sea_orm::Database::connect(options).await?;
-                Ok(Database { read: pool.clone(), write: pool })
+                let write = sea_orm::Database::connect(postgres(url, POSTGRES_WRITERS)).await?;
+                let read = sea_orm::Database::connect(postgres(url, READERS)).await?;
+                Ok(Database { read, write })
             }
             DatabaseSettings::Sqlite(path) => {
                 // The writer comes first: it makes the file and sets it to WAL.
                 let write = sea_orm::Database::connect(sqlite(path, 1)).await?;
-                let read = sea_orm::Database::connect(sqlite(path, SQLITE_READERS)).await?;
+                let read = sea_orm::Database::connect(sqlite(path, READERS)).await?;
                 Ok(Database { read, write })
             }
         }
@@ -98,15 +88,34 @@ impl Database {
     }
 }
 
+fn postgres(url: &str, connections: u32) -> ConnectOptions {
+    let mut options = ConnectOptions::new(url);
+    options
+        .max_connections(connections)
+        .min_connections(1)
+        .acquire_timeout(ACQUIRE)
+        .connect_timeout(ACQUIRE)
+        .test_before_acquire(false)
+        .sqlx_logging(false)
+        .map_sqlx_postgres_opts(|options| {
+            // The server ends what this side has lost sight of; a timeout here would leave it open.
+            options
+                .options([("statement_timeout", "10000"), ("idle_in_transaction_session_timeout", "10000")])
+                .statement_cache_capacity(STATEMENTS)
+        });
+    options
+}
+
 fn sqlite(path: &Path, connections: u32) -> ConnectOptions {
     let mut options = ConnectOptions::new(format!("sqlite://{}?mode=rwc", path.display()));
-    options.max_connections(connections).min_connections(1).acquire_timeout(ACQUIRE).sqlx_logging(false);
+    options.max_connections(connections).min_connections(1).acquire_timeout(ACQUIRE);
+    options.test_before_acquire(false).sqlx_logging(false);
     options.map_sqlx_sqlite_opts(|options| {
         options
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(Duration::from_secs(5))
-            .statement_cache_capacity(500)
+            .statement_cache_capacity(STATEMENTS)
     });
     options
 }

@@ -17,6 +17,7 @@ use poem::endpoint::BoxEndpoint;
 use ractor::{Actor, ActorRef};
 use sea_orm_migration::MigratorTrait;
 use std::future::Future;
+use std::io::IsTerminal;
 use std::net::TcpListener;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -51,9 +52,11 @@ pub fn run<F: Future<Output = Result<()>>>(program: F) -> ExitCode {
 
 /// Starts logging and metrics.
 pub fn telemetry(common: &Common) -> Result<PrometheusHandle> {
-    let filter = EnvFilter::try_new(&common.log)
+    // The migrations and the HTTP server tell what the services tell better.
+    let filter = EnvFilter::try_new(format!("sea_orm_migration=warn,poem=warn,{}", common.log))
         .map_err(|error| BadSetting::new("RUST_LOG", format!("{:?}: {error}", common.log)))?;
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let subscriber = subscriber.with_ansi(std::io::stderr().is_terminal());
     match common.log_format {
         LogFormat::Text => subscriber.with_target(false).init(),
         LogFormat::Json => subscriber.json().flatten_event(true).init(),

@@ -1,1 +1,125 @@
-//! x
+use super::*;
+use contracts::EventType;
+use proptest::prelude::*;
+use std::fmt::Write;
+use testkit::{Row, Story, golden, table};
+
+fn details() -> Details {
+    Details { customer_id: "cust-1".into(), total: Amount::from_ten_thousandths(999_900), ..Details::default() }
+}
+
+fn inputs() -> Vec<Row<'static, OrderSaga>> {
+    vec![
+        ("place", Input::Place(details())),
+        ("cancel", Input::Cancel("changed my mind".into())),
+        ("`payment.confirmed`", Input::PaymentConfirmed),
+        ("`payment.failed`", Input::PaymentFailed("declined".into())),
+        ("`inventory.reserved`", Input::InventoryReserved),
+        ("`inventory.failed`", Input::InventoryFailed("short".into())),
+        ("`payment.refund.requested`", Input::RefundRequested),
+        ("`payment.refunded`", Input::PaymentRefunded),
+        ("`inventory.released`", Input::InventoryReleased),
+    ]
+}
+
+fn name(event: &Event) -> String {
+    match event {
+        Event::Placed(_) => "Placed".into(),
+        Event::MoneyMoved(money) => format!("money {}", money.name()),
+        Event::PaymentAccepted => "PaymentAccepted".into(),
+        Event::Confirmed => "Confirmed".into(),
+        Event::Failed(reason) => format!("Failed {}", reason.code),
+        Event::Cancelled(_) => "Cancelled".into(),
+    }
+}
+
+#[test]
+fn every_cell_is_as_documented() {
+    let mut text = String::from(
+        "# The saga of order-service\n\nGenerated from `services/order/src/saga.rs`; a test keeps it true.\n\nOne table per \
+         stage; the columns are what is known of the money, which follows the stage and never decides it. In bold:\nwhat \
+         happens. *Duplicate*, *late*, *informs* and *unreachable* change nothing. `Placed`, `Confirmed`, `Failed` \
+         and `Cancelled`\nare told to the others as `order.created`, `order.confirmed`, `order.failed` and \
+         `order.cancelled`.\n",
+    );
+    for stage in Stage::ALL {
+        let states: Vec<_> =
+            Money::ALL.iter().map(|money| (money.name(), Order { stage: *stage, money: *money, ..Order::default() })).collect();
+        write!(text, "\n## {}\n\n{}", stage.name(), table::<OrderSaga>(&states, &inputs(), name)).unwrap();
+    }
+    golden("docs/sagas/order.md", &text);
+}
+
+fn any_input() -> impl Strategy<Value = Input> {
+    (0..inputs().len()).prop_map(|i| inputs().swap_remove(i).1)
+}
+
+fn rank(money: Money) -> u8 {
+    match money {
+        Money::Unknown => 0,
+        Money::None | Money::Charged => 1,
+        Money::RefundDue => 2,
+        Money::Refunded => 3,
+    }
+}
+
+proptest! {
+    #[test]
+    fn an_end_is_an_end(inputs in prop::collection::vec(any_input(), 0..20)) {
+        let mut story = Story::<OrderSaga>::default();
+        story.feed(Input::Place(details()));
+        for input in inputs {
+            let before = story.instance.state.clone();
+            let cancels = matches!(input, Input::Cancel(_));
+            story.feed(input);
+            let after = &story.instance.state;
+            let allowed = match before.stage {
+                Stage::Unknown | Stage::AwaitingPayment | Stage::AwaitingInventory => after.stage != Stage::Unknown,
+                Stage::Confirmed => after.stage == before.stage || (cancels && after.stage == Stage::Cancelled),
+                Stage::Failed | Stage::Cancelled => after.stage == before.stage,
+            };
+            prop_assert!(allowed, "{:?} became {:?}: {story}", before.stage, after.stage);
+            prop_assert!(rank(after.money) >= rank(before.money), "money went back: {story}");
+        }
+        for event_type in [EventType::OrderCreated, EventType::OrderConfirmed, EventType::OrderFailed, EventType::OrderCancelled] {
+            prop_assert!(story.told(event_type) <= 1, "{event_type:?} was told twice: {story}");
+        }
+        prop_assert!(story.told(EventType::OrderConfirmed) + story.told(EventType::OrderFailed) <= 1, "two ends: {story}");
+    }
+
+    #[test]
+    fn what_was_heard_once_tells_nothing_new(inputs in prop::collection::vec(any_input(), 0..20)) {
+        let mut story = Story::<OrderSaga>::default();
+        story.feed(Input::Place(details()));
+        inputs.iter().cloned().for_each(|input| { story.feed(input); });
+        let (stage, told) = (story.instance.state.stage, story.emitted.len());
+        inputs.into_iter().for_each(|input| { story.feed(input); });
+        // A cancel is a caller's wish, not a repeated message: it may still be granted.
+        let cancelled = story.instance.state.stage == Stage::Cancelled && stage == Stage::Confirmed;
+        prop_assert!(cancelled || (stage == story.instance.state.stage && told == story.emitted.len()), "{story}");
+    }
+
+    #[test]
+    fn the_services_answers_in_any_order_come_to_the_same_end(
+        answers in prop_oneof![
+            Just((vec![Input::PaymentConfirmed, Input::InventoryReserved], Stage::Confirmed, Money::Charged)),
+            Just((vec![Input::PaymentFailed("declined".into())], Stage::Failed, Money::None)),
+            Just((
+                vec![
+                    Input::PaymentConfirmed,
+                    Input::InventoryFailed("short".into()),
+                    Input::RefundRequested,
+                    Input::PaymentRefunded,
+                ],
+                Stage::Failed,
+                Money::Refunded,
+            )),
+        ].prop_flat_map(|(answers, stage, money)| (Just(answers).prop_shuffle(), Just(stage), Just(money)))
+    ) {
+        let (answers, stage, money) = answers;
+        let mut story = Story::<OrderSaga>::default();
+        story.feed(Input::Place(details()));
+        answers.into_iter().for_each(|answer| { story.feed(answer); });
+        prop_assert_eq!((story.instance.state.stage, story.instance.state.money), (stage, money), "{}", story);
+    }
+}

@@ -1,1 +1,90 @@
+use super::*;
+use crate::{Money, PaymentRefunded, RefundId, Status};
 
+const ORDER: &str = "018f4e2a-7b1c-7000-8000-000000000001";
+const CREATED: &str = r#"{"eventId":"018f4e2a-7b1c-7000-8000-0000000000aa","eventType":"OrderCreated","version":"1.0","correlationId":"c-1","timestamp":"2026-01-01T00:00:00Z","payload":{"orderId":"018f4e2a-7b1c-7000-8000-000000000001","customerId":"cust-1","totalAmount":99.99,"currency":"USD","items":[{"productId":"P1","quantity":2,"unitPrice":49.99}]}}"#;
+
+fn read(value: &str) -> Result<Decoded, BadMessage> {
+    decode("order.created", Some(ORDER.as_bytes()), Some(value.as_bytes()))
+}
+
+fn created() -> Envelope {
+    match read(CREATED) {
+        Ok(Decoded::Event(envelope)) => envelope,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_is_read_is_written_again_field_for_field() {
+    let written = String::from_utf8(created().encode(Timestamp(1_767_225_600_000_000))).unwrap();
+    assert_eq!(written, CREATED.replace("00:00:00Z", "00:00:00.000Z"));
+}
+
+#[test]
+fn readers_are_liberal_where_the_contract_is() {
+    let rows = [
+        ("unknown fields", CREATED.replace(r#""payload":{"#, r#""extra":[[1]],"payload":{"contact":{"a":1},"#)),
+        ("a newer minor version", CREATED.replace(r#""1.0""#, r#""1.7""#)),
+        ("an empty correlation id", CREATED.replace("c-1", "")),
+        ("no correlation id", CREATED.replace(r#""correlationId":"c-1","#, "")),
+        ("a null correlation id", CREATED.replace(r#""c-1""#, "null")),
+        ("an impossible amount", CREATED.replace("99.99", "-1e400")),
+        ("no items", CREATED.replace(r#"{"productId":"P1","quantity":2,"unitPrice":49.99}"#, "")),
+    ];
+    for (case, value) in rows {
+        assert!(matches!(read(&value), Ok(Decoded::Event(_))), "{case}: {:?}", read(&value));
+    }
+    let unknown = read(&CREATED.replace("OrderCreated", "OrderShipped"));
+    assert_eq!(unknown, Ok(Decoded::UnknownType("OrderShipped".into())));
+    // A known type on another type's topic is unknown there.
+    let stray = decode("payment.confirmed", Some(ORDER.as_bytes()), Some(CREATED.as_bytes()));
+    assert_eq!(stray, Ok(Decoded::UnknownType("OrderCreated".into())));
+}
+
+#[test]
+fn what_cannot_be_read_says_why() {
+    let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
+    let rows = [
+        ("empty", String::new(), "no value"),
+        ("not JSON", "hello".into(), "envelope"),
+        ("truncated", CREATED[..100].into(), "envelope"),
+        ("deep", deep, "envelope"),
+        ("no event id", CREATED.replace(r#""eventId":"018f4e2a-7b1c-7000-8000-0000000000aa","#, ""), "missing field `eventId`"),
+        ("no payload", CREATED.replace(r#""payload":{"#, r#""other":{"#), "missing field `payload`"),
+        ("an unknown major version", CREATED.replace(r#""1.0""#, r#""2.0""#), "version \"2.0\""),
+        ("a missing field", CREATED.replace(r#""customerId":"cust-1","#, ""), "missing field `customerId`"),
+        ("a wrong type", CREATED.replace(r#""quantity":2"#, r#""quantity":"2""#), "invalid type"),
+        ("an amount in quotes", CREATED.replace("99.99", r#""99.99""#), "invalid type"),
+        ("half a unit", CREATED.replace(r#""quantity":2"#, r#""quantity":2.5"#), "payload of OrderCreated"),
+    ];
+    for (case, value, expected) in rows {
+        match read(&value) {
+            Err(error) => assert!(error.to_string().contains(expected), "{case}: {error}"),
+            Ok(decoded) => panic!("{case} was read as {decoded:?}"),
+        }
+    }
+    assert_eq!(decode("order.created", None, None), Err(BadMessage::NoValue));
+    assert!(matches!(decode("order.created", None, Some(&[0xff, 0xfe])), Err(BadMessage::NotUtf8(_))));
+    for key in [None, Some(&b"other"[..]), Some(b"018f4e2a-7b1c-7000-8000-000000000002")] {
+        let read = decode("order.created", key, Some(CREATED.as_bytes()));
+        assert!(matches!(read, Err(BadMessage::WrongKey { .. })), "{key:?}: {read:?}");
+    }
+}
+
+#[test]
+fn amounts_are_numbers_on_the_wire() {
+    let Payload::OrderCreated(order) = created().payload else { panic!("another payload") };
+    let refunded = PaymentRefunded {
+        refund_id: RefundId("r".into()),
+        payment_id: crate::PaymentId::of(order.order_id),
+        order_id: order.order_id,
+        customer_id: order.customer_id,
+        amount: Money::MAX,
+        currency: order.currency,
+        status: Status::Refunded,
+        reason: "short".into(),
+    };
+    let text = serde_json::to_string(&refunded).unwrap();
+    assert!(text.contains(r#""amount":922337203685477.5807,"currency":"USD","status":"REFUNDED""#), "{text}");
+}

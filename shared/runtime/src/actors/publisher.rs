@@ -17,11 +17,14 @@ use contracts::OrderId;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Rows that the publisher holds before it leaves further ones in the table.
 const HELD: usize = 20_000;
 /// Rows of one read of the table.
 const PAGE: u64 = 1_000;
+/// How long rows that were sent may stay in the table, so that many go together. A crash sends them once more.
+const DELETE_AFTER: Duration = Duration::from_millis(20);
 
 /// A message to the publisher.
 #[derive(Debug)]
@@ -30,6 +33,8 @@ pub enum PublisherMessage {
     Committed(Vec<Outgoing>),
     /// The log has answered for the first event of each of these orders.
     Appended(Vec<OrderId>, Vec<Result<(), LogError>>),
+    /// It is time to delete what was sent.
+    Delete,
     /// These rows are gone from the table, or (false) perhaps not.
     Deleted(usize, bool),
     /// What the table holds.
@@ -51,6 +56,8 @@ pub struct Lanes {
     /// Rows were left in the table since the running read began.
     missed: bool,
     reading: bool,
+    /// Sent, and still in the table.
+    sent: Vec<OutboxKey>,
     backoff: Backoff,
 }
 
@@ -122,6 +129,7 @@ impl<S: Saga> Actor for Publisher<S> {
             behind: true,
             missed: false,
             reading: false,
+            sent: Vec::new(),
             backoff: Backoff::default(),
         };
         self.read_if_behind(&myself, &mut lanes);
@@ -144,21 +152,23 @@ impl<S: Saga> Actor for Publisher<S> {
                 }
             }
             PublisherMessage::Appended(orders, results) => {
-                let mut sent = Vec::new();
+                if lanes.sent.is_empty() {
+                    myself.send_after(DELETE_AFTER, || PublisherMessage::Delete);
+                }
                 let mut next = Vec::new();
                 for (order, result) in orders.into_iter().zip(results) {
                     // The log waits while it is away; an error is final. Starting again reads the table.
                     result?;
                     let Some(lane) = lanes.lanes.get_mut(&order) else { continue };
-                    sent.extend(lane.pop_front().map(|row| (row.order, row.version, row.n)));
+                    lanes.sent.extend(lane.pop_front().map(|row| (row.order, row.version, row.n)));
                     match lane.front() {
                         Some(row) => next.push(row.clone()),
                         None => drop(lanes.lanes.remove(&order)),
                     }
                 }
                 self.append(&myself, next);
-                self.delete(&myself, sent);
             }
+            PublisherMessage::Delete => self.delete(&myself, std::mem::take(&mut lanes.sent)),
             PublisherMessage::Deleted(count, deleted) => {
                 lanes.outstanding -= count;
                 lanes.behind |= !deleted;

@@ -68,8 +68,34 @@ mod outbox {
     impl ActiveModelBehavior for ActiveModel {}
 }
 
-/// Rows of the outbox in one statement: 9 binds each, of 32,766 that SQLite takes.
-const OUTBOX_ROWS: usize = 3_000;
+/// Rows of one statement, at most: with 25 columns still within the 32,766 binds that SQLite takes.
+const PAGE: usize = 512;
+
+/// Batches up to this size go in one statement.
+const SMALL: usize = 32;
+
+/// These rows in pages: a small batch is one, a large one is pages whose sizes are powers of two, largest first. So
+/// there are few statements to prepare for a table, and not one for every size of a batch.
+pub fn pages<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
+    std::iter::from_fn(move || {
+        let size = match rows.len() {
+            0 => return None,
+            small @ 1..=SMALL => small,
+            large => usize::min(1 << large.ilog2(), PAGE),
+        };
+        let (page, rest) = rows.split_at(size);
+        rows = rest;
+        Some(page)
+    })
+}
+
+/// These keys, the last one repeated up to the next power of two, for the same reason.
+pub fn padded<T: Clone>(mut keys: Vec<T>) -> Vec<T> {
+    if let Some(last) = keys.last().cloned() {
+        keys.resize(keys.len().next_power_of_two(), last);
+    }
+    keys
+}
 
 /// A service's store.
 pub struct SqlStore<S> {
@@ -107,7 +133,7 @@ impl<S: Table> SqlStore<S> {
             .select_only()
             .column(S::ORDER_ID)
             .column(S::VERSION)
-            .filter(S::ORDER_ID.is_in(orders))
+            .filter(S::ORDER_ID.is_in(padded(orders)))
             .into_tuple()
             .all(&self.database.read)
             .await?;
@@ -137,7 +163,7 @@ impl<S: Table> SqlStore<S> {
 impl<S: Table> Store<S> for SqlStore<S> {
     async fn load(&self, orders: &[OrderId]) -> Result<Vec<Instance<S>>, StoreError> {
         let rows = S::Entity::find()
-            .filter(S::ORDER_ID.is_in(orders.iter().map(|order| order.0)))
+            .filter(S::ORDER_ID.is_in(padded(orders.iter().map(|order| order.0).collect())))
             .all(&self.database.read)
             .await?;
         rows.into_iter().map(|row| S::read(row).map_err(damaged)).collect()
@@ -199,16 +225,18 @@ impl<S: Table> Store<S> for SqlStore<S> {
 
 /// Upserts the rows; false if any of them lost to another version.
 async fn write_states<S: Table>(transaction: &DatabaseTransaction, steps: &[Step<S>]) -> Result<bool, DbErr> {
-    if steps.is_empty() {
-        return Ok(true);
-    }
-    let rows = steps.iter().map(|step| row_of(&step.next));
     let stored_version: SimpleExpr = Expr::col((S::Entity::default(), S::VERSION)).into();
     let columns = <S::Entity as EntityTrait>::Column::iter().filter(|column| column.as_str() != S::ORDER_ID.as_str());
     let guard = stored_version.eq(Expr::cust("excluded.version - 1"));
     let upsert = OnConflict::column(S::ORDER_ID).update_columns(columns).action_and_where(guard).to_owned();
-    let written = S::Entity::insert_many(rows).on_conflict(upsert).exec_without_returning(transaction).await?;
-    Ok(written == steps.len() as u64)
+    for page in pages(steps) {
+        let rows = page.iter().map(|step| row_of(&step.next));
+        let insert = S::Entity::insert_many(rows).on_conflict(upsert.clone());
+        if insert.exec_without_returning(transaction).await? != page.len() as u64 {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn row_of<S: Table>(instance: &Instance<S>) -> <S::Entity as EntityTrait>::ActiveModel {
@@ -242,15 +270,15 @@ async fn write_outbox<'a>(
             created_at: Set(row.at.0),
         })
         .collect();
-    for page in rows.chunks(OUTBOX_ROWS) {
+    for page in pages(&rows) {
         outbox::Entity::insert_many(page.iter().cloned()).exec_without_returning(transaction).await?;
     }
     Ok(())
 }
 
 async fn delete_sent(transaction: &DatabaseTransaction, sent: &[OutboxKey]) -> Result<(), DbErr> {
-    for page in sent.chunks(OUTBOX_ROWS) {
-        let keys = page.iter().map(|(order, version, n)| (order.0, *version, *n));
+    for page in sent.chunks(PAGE) {
+        let keys = padded(page.iter().map(|(order, version, n)| (order.0, *version, *n)).collect());
         let key = [outbox::Column::OrderId, outbox::Column::Version, outbox::Column::N].map(Expr::col);
         let rows = Expr::tuple(key).in_tuples(keys);
         outbox::Entity::delete_many().filter(rows).exec(transaction).await?;

@@ -1,0 +1,73 @@
+use contracts::{OrderId, Payload, Timestamp};
+use runtime::saga::{Caused, Instance, Saga, Step, Unmoved};
+use std::fmt;
+use uuid::Uuid;
+
+/// One order of one service, driven by hand through the real step, and what came of it.
+pub struct Story<S: Saga> {
+    /// The order as it stands.
+    pub instance: Instance<S>,
+    /// What the others were told, in order.
+    pub emitted: Vec<Payload>,
+    lines: Vec<String>,
+    inputs: u128,
+}
+
+impl<S: Saga> Default for Story<S> {
+    fn default() -> Self {
+        let order = OrderId(Uuid::from_u128(1));
+        Story { instance: Instance::unknown(order), emitted: Vec::new(), lines: Vec::new(), inputs: 0 }
+    }
+}
+
+impl<S: Saga> Story<S> {
+    /// Gives the order an input under an id that was not seen before. `settle` is what the transaction does to the
+    /// step. Returns whether anything changed.
+    pub fn feed_settled(&mut self, input: S::Input, settle: impl FnOnce(&mut Step<S>)) -> bool {
+        self.inputs += 1;
+        let line = format!("{input:?}");
+        let cause = Caused {
+            id: Uuid::from_u128(self.inputs << 64),
+            correlation_id: "test".into(),
+            traceparent: String::new(),
+            input,
+        };
+        match Step::decide(&self.instance, &cause, Timestamp(1_700_000_000_000_000)) {
+            Ok(mut step) => {
+                settle(&mut step);
+                self.lines.push(format!("{line}\n    → {:?}", step.events));
+                self.emitted.extend(step.emitted);
+                self.instance = step.next;
+                true
+            }
+            Err(Unmoved::Nothing(why)) => {
+                self.lines.push(format!("{line}\n    → nothing: {why:?}"));
+                false
+            }
+            Err(Unmoved::Rejected(why)) => {
+                self.lines.push(format!("{line}\n    → rejected: {why}"));
+                false
+            }
+        }
+    }
+
+    /// Gives the order an input.
+    pub fn feed(&mut self, input: S::Input) -> bool {
+        self.feed_settled(input, |_| {})
+    }
+
+    /// How many events of this type the others were told.
+    pub fn told(&self, event_type: contracts::EventType) -> usize {
+        self.emitted.iter().filter(|payload| payload.event_type() == event_type).count()
+    }
+}
+
+impl<S: Saga> fmt::Display for Story<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "the story of the order:")?;
+        for line in &self.lines {
+            writeln!(f, "  {line}")?;
+        }
+        writeln!(f, "it stands at {:?}", self.instance.state)
+    }
+}

@@ -1,0 +1,39 @@
+use runtime::saga::{Decision, Nothing, Saga};
+use std::fmt::Write;
+
+/// A state, under the name that heads its column.
+pub type Column<'a, S> = (&'a str, <S as Saga>::State);
+/// An input, under the name that begins its row.
+pub type Row<'a, S> = (&'a str, <S as Saga>::Input);
+
+/// Every cell of these states and inputs as a Markdown table: what the saga answers.
+pub fn table<S: Saga>(states: &[Column<'_, S>], inputs: &[Row<'_, S>], name: impl Fn(&S::Event) -> String) -> String {
+    let mut text = String::from("| input |");
+    for (state, _) in states {
+        write!(text, " {state} |").expect("writing to a string");
+    }
+    text.push_str("\n|---|");
+    text.push_str(&"---|".repeat(states.len()));
+    for (input_name, input) in inputs {
+        write!(text, "\n| {input_name} |").expect("writing to a string");
+        for (_, state) in states {
+            write!(text, " {} |", answer(&S::decide(state, input), &name)).expect("writing to a string");
+        }
+    }
+    text.push('\n');
+    text
+}
+
+fn answer<E>(decision: &Decision<E>, name: impl Fn(&E) -> String) -> String {
+    match decision {
+        Decision::Events(events) => {
+            let names: Vec<String> = events.iter().map(|event| format!("**{}**", name(event))).collect();
+            names.join(", ")
+        }
+        Decision::Nothing(Nothing::Duplicate) => "duplicate".into(),
+        Decision::Nothing(Nothing::Late) => "late".into(),
+        Decision::Nothing(Nothing::Informs) => "informs".into(),
+        Decision::Nothing(Nothing::Unreachable) => "unreachable".into(),
+        Decision::Rejected(why) => format!("_rejected: {why}_"),
+    }
+}
