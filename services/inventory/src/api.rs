@@ -175,16 +175,27 @@ impl Api {
     }
 
     /// The stock of one product.
-    #[oai(path = "/api/stock/:product_id", method = "get", tag = "Tag::Stock")]
-    async fn read_stock(&self, product_id: Path<String>) -> Result<Json<StockView>, Refusal> {
+    #[oai(path = "/api/stock/:productId", method = "get", tag = "Tag::Stock")]
+    async fn read_stock(
+        &self,
+        /// The product.
+        #[oai(name = "productId")]
+        product_id: Path<String>,
+    ) -> Result<Json<StockView>, Refusal> {
         let row = stock::Entity::find_by_id(product_id.0.clone()).one(&self.database.read).await?;
         let row = row.ok_or(Unchanged::Unknown(product_id.0))?;
         Ok(Json(row.into()))
     }
 
     /// Set what is on hand of a product, also of one that is new.
-    #[oai(path = "/api/stock/:product_id", method = "put", tag = "Tag::Stock")]
-    async fn set_stock(&self, product_id: Path<String>, body: JsonBody<NewOnHand>) -> Result<Json<StockView>, Refusal> {
+    #[oai(path = "/api/stock/:productId", method = "put", tag = "Tag::Stock")]
+    async fn set_stock(
+        &self,
+        /// The product.
+        #[oai(name = "productId")]
+        product_id: Path<String>,
+        body: JsonBody<NewOnHand>,
+    ) -> Result<Json<StockView>, Refusal> {
         let on_hand = body.0.on_hand;
         let mut fields = Fields::default();
         fields.check_text(&product_id.0, "productId");
@@ -194,9 +205,11 @@ impl Api {
     }
 
     /// Change what is on hand of a product, with a reason.
-    #[oai(path = "/api/stock/:product_id/adjustments", method = "post", tag = "Tag::Stock")]
+    #[oai(path = "/api/stock/:productId/adjustments", method = "post", tag = "Tag::Stock")]
     async fn adjust_stock(
         &self,
+        /// The product.
+        #[oai(name = "productId")]
         product_id: Path<String>,
         body: JsonBody<Adjustment>,
     ) -> Result<Json<StockView>, Refusal> {

@@ -8,7 +8,7 @@ use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Enum, Object, OpenApi, Tags};
 use runtime::actors::Wiring;
 use runtime::actors::order::Outcome;
-use runtime::http::{Fields, JsonAmount, JsonBody, Refusal};
+use runtime::http::{Fields, JsonAmount, JsonBody, OptionalJsonBody, Refusal};
 use runtime::saga::{Caused, Instance, Named, Rejection, Saga};
 use runtime::trace;
 use serde::Deserialize;
@@ -302,8 +302,13 @@ impl Api {
     }
 
     /// Read an order.
-    #[oai(path = "/api/orders/:order_id", method = "get", tag = "Tag::Orders")]
-    async fn read(&self, order_id: Path<Uuid>) -> Result<Json<OrderView>, Refusal> {
+    #[oai(path = "/api/orders/:orderId", method = "get", tag = "Tag::Orders")]
+    async fn read(
+        &self,
+        /// The order.
+        #[oai(name = "orderId")]
+        order_id: Path<Uuid>,
+    ) -> Result<Json<OrderView>, Refusal> {
         let found = self.wiring.store.load(&[OrderId(order_id.0)]).await?.pop();
         let order = found.ok_or_else(|| Refusal::not_found(format!("there is no order {}", order_id.0)))?;
         Ok(Json(order.into()))
@@ -313,18 +318,20 @@ impl Api {
     ///
     /// Possible while it is pending and after it was confirmed; what was charged is given back and what was held is
     /// released. Calling it off again changes nothing.
-    #[oai(path = "/api/orders/:order_id/cancel", method = "post", tag = "Tag::Orders")]
+    #[oai(path = "/api/orders/:orderId/cancel", method = "post", tag = "Tag::Orders")]
     async fn cancel(
         &self,
+        /// The order.
+        #[oai(name = "orderId")]
         order_id: Path<Uuid>,
         /// Ties together all that comes of this request; without it the request gets a new UUID.
         #[oai(name = "X-Correlation-Id")]
         correlation_id: Header<Option<String>>,
         /// W3C trace context.
         traceparent: Header<Option<String>>,
-        cancellation: JsonBody<Cancellation>,
+        cancellation: OptionalJsonBody<Cancellation>,
     ) -> Result<Accepted, Refusal> {
-        let reason = cancellation.0.reason.unwrap_or_else(|| "cancelled on request".into());
+        let reason = cancellation.0.and_then(|body| body.reason).unwrap_or_else(|| "cancelled on request".into());
         let mut fields = Fields::default();
         fields.check_text(&reason, "/reason");
         fields.finish()?;

@@ -139,8 +139,13 @@ impl Api {
     }
 
     /// Read a payment.
-    #[oai(path = "/api/payments/:payment_id", method = "get", tag = "Tag::Payments")]
-    async fn read(&self, payment_id: Path<String>) -> Result<Json<PaymentView>, Refusal> {
+    #[oai(path = "/api/payments/:paymentId", method = "get", tag = "Tag::Payments")]
+    async fn read(
+        &self,
+        /// The payment.
+        #[oai(name = "paymentId")]
+        payment_id: Path<String>,
+    ) -> Result<Json<PaymentView>, Refusal> {
         let row = Entity::find().filter(Column::PaymentId.eq(&payment_id.0)).one(&self.database.read).await?;
         let payment = row.map(view).transpose()?.flatten();
         payment.map(Json).ok_or_else(|| Refusal::not_found(format!("there is no payment {}", payment_id.0)))

@@ -69,9 +69,9 @@ impl Money {
         };
         match decimal {
             Ok(decimal) => Self::from_decimal(decimal),
-            Err(rust_decimal::Error::Underflow | rust_decimal::Error::ScaleExceedsMaximumPrecision(_)) => {
-                Err(NotMoney::TooManyPlaces)
-            }
+            // Beyond the 28 digits of a decimal: either far too large, or far too fine.
+            Err(rust_decimal::Error::Underflow) => Err(NotMoney::TooManyPlaces),
+            Err(_) if text.contains("e-") || text.contains("E-") => Err(NotMoney::TooManyPlaces),
             Err(_) => Err(NotMoney::OutOfRange),
         }
     }

@@ -8,7 +8,7 @@ mod problem;
 mod server;
 
 pub use amount::JsonAmount;
-pub use body::{BODY_LIMIT, JsonBody};
+pub use body::{BODY_LIMIT, JsonBody, OptionalJsonBody};
 pub use edge::{CORRELATION_ID, edge};
 pub use operations::Operations;
 pub use problem::{FieldError, Fields, Problem, Refusal};

@@ -1,10 +1,13 @@
 use super::problem::{FieldError, Problem, Refusal};
+use bytes::Bytes;
 use poem::error::ReadBodyError;
 use poem::http::StatusCode;
 use poem::{Request, RequestBody, Result};
+use poem_openapi::error::ContentTypeError;
 use poem_openapi::payload::{Json, ParsePayload, Payload};
-use poem_openapi::registry::{MetaSchemaRef, Registry};
+use poem_openapi::registry::{MetaMediaType, MetaRequest, MetaSchemaRef, Registry};
 use poem_openapi::types::Type;
+use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use serde::de::DeserializeOwned;
 
 /// The largest body, in bytes.
@@ -33,19 +36,52 @@ impl<T: Type + DeserializeOwned> ParsePayload for JsonBody<T> {
     const IS_REQUIRED: bool = true;
 
     async fn from_request(_: &Request, body: &mut RequestBody) -> Result<Self> {
-        let bytes = match body.take()?.into_bytes_limit(BODY_LIMIT).await {
-            Ok(bytes) => bytes,
-            Err(ReadBodyError::PayloadTooLarge) => {
-                let detail = format!("the body is larger than {BODY_LIMIT} bytes");
-                return Err(Refusal::TooLarge(Json(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail))).into());
-            }
-            Err(error) => return Err(error.into()),
-        };
-        Ok(JsonBody(read(&bytes)?))
+        Ok(JsonBody(read(&bytes(body).await?)?))
     }
 }
 
 poem_openapi::impl_apirequest_for_payload!(JsonBody<T>, T: Type + DeserializeOwned);
+
+/// A [`JsonBody`] that may be left out.
+pub struct OptionalJsonBody<T>(pub Option<T>);
+
+impl<'a, T: Type + DeserializeOwned> ApiExtractor<'a> for OptionalJsonBody<T> {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+
+    fn request_meta() -> Option<MetaRequest> {
+        let content_type = JsonBody::<T>::CONTENT_TYPE;
+        let content = vec![MetaMediaType { content_type, schema: T::schema_ref() }];
+        Some(MetaRequest { description: None, content, required: false })
+    }
+
+    async fn from_request(request: &'a Request, body: &mut RequestBody, _: ExtractParamOptions<()>) -> Result<Self> {
+        let bytes = bytes(body).await?;
+        if bytes.is_empty() {
+            return Ok(OptionalJsonBody(None));
+        }
+        match request.content_type() {
+            Some(declared) if JsonBody::<T>::check_content_type(declared) => Ok(OptionalJsonBody(Some(read(&bytes)?))),
+            Some(declared) => Err(ContentTypeError::NotSupported { content_type: declared.to_owned() }.into()),
+            None => Err(ContentTypeError::ExpectContentType.into()),
+        }
+    }
+}
+
+async fn bytes(body: &mut RequestBody) -> Result<Bytes> {
+    match body.take()?.into_bytes_limit(BODY_LIMIT).await {
+        Err(ReadBodyError::PayloadTooLarge) => {
+            let detail = format!("the body is larger than {BODY_LIMIT} bytes");
+            Err(Refusal::TooLarge(Json(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail))).into())
+        }
+        read => Ok(read?),
+    }
+}
 
 fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
     let malformed = |error: serde_json::Error| {

@@ -96,8 +96,11 @@ fn refused(error: poem::Error) -> Response {
         .map(|error| (error.name, &error.reason))
         .or_else(|| error.downcast_ref::<ParsePathError>().map(|error| (error.name, &error.reason)));
     let problem = match (status, named) {
-        (_, Some((name, reason))) => Problem::new(status, format!("the parameter {name} cannot be read: {reason}"))
-            .with_errors(vec![FieldError { pointer: name.to_owned(), detail: reason.clone() }]),
+        (_, Some((name, reason))) => {
+            let detail = reason.replace("failed to parse \"string_uuid\"", "not a UUID");
+            Problem::new(status, format!("the parameter {name} cannot be read: {detail}"))
+                .with_errors(vec![FieldError { pointer: name.to_owned(), detail }])
+        }
         (StatusCode::NOT_FOUND, None) => Problem::new(status, "there is nothing at this path; /docs shows what there is"),
         (StatusCode::METHOD_NOT_ALLOWED, None) => {
             Problem::new(status, "this path does not take this method; the Allow header lists those that it takes")

@@ -1,0 +1,9 @@
+//! The OpenAPI documents in openapi/ are those that the services serve.
+
+#[tokio::test]
+async fn the_documents_are_up_to_date() -> anyhow::Result<()> {
+    for (name, document) in order_system::documents::documents().await? {
+        testkit::golden(&format!("openapi/{name}"), &document);
+    }
+    Ok(())
+}
