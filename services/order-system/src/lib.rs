@@ -12,7 +12,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use migrations::{EventLogMigrator, InventoryMigrator, NotificationMigrator, OrderMigrator, PaymentMigrator};
 use runtime::clock::{Clock, SystemClock};
 use runtime::config::BadSetting;
-use runtime::database::{Database, DatabaseSettings};
+use runtime::database::DatabaseSettings;
 use runtime::event_log::EventLog;
 use runtime::event_log::embedded::EmbeddedLog;
 use runtime::event_log::kafka::KafkaLog;
@@ -51,11 +51,18 @@ impl DataDir {
 impl System {
     /// Starts every service.
     pub async fn start(settings: &RunSettings, metrics: Option<PrometheusHandle>) -> Result<Self> {
+        // Every setting is looked at before anything is done.
         let databases = settings.databases()?;
+        let kafka = settings.kafka_bootstrap_servers.as_ref().map(|servers| settings.common.kafka(servers)).transpose()?;
+        let provider = settings.payment.provider()?;
+        let stock = settings.inventory.initial_stock(&config::default_stock())?;
         let data_dir = if settings.is_embedded() { Some(DataDir::take(&settings.data_dir)?) } else { None };
         let listeners = settings.listen()?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let log = event_log(settings, &clock).await?;
+        let log: Arc<dyn EventLog> = match kafka {
+            Some(kafka) => Arc::new(KafkaLog::new(kafka)?),
+            None => Arc::new(embedded_log(&settings.data_dir, &clock).await?),
+        };
         let opened = [
             open_database::<OrderMigrator>("ORDER_DATABASE_URL", &databases[0]).await?,
             open_database::<PaymentMigrator>("PAYMENT_DATABASE_URL", &databases[1]).await?,
@@ -71,10 +78,9 @@ impl System {
             attempts: settings.common.attempts(),
         });
         let mut next = || ports.next().context("four services have four sets of ports");
-        let stock = settings.inventory.initial_stock(&config::default_stock())?;
         let services = vec![
             order_service::start(next()?).await?,
-            payment_service::start(next()?, settings.payment.provider()?).await?,
+            payment_service::start(next()?, provider).await?,
             inventory_service::start(next()?, &stock).await?,
             notification_service::start(next()?).await?,
         ];
@@ -99,11 +105,8 @@ impl System {
     }
 }
 
-async fn event_log(settings: &RunSettings, clock: &Arc<dyn Clock>) -> Result<Arc<dyn EventLog>> {
-    if let Some(servers) = &settings.kafka_bootstrap_servers {
-        return Ok(Arc::new(KafkaLog::new(settings.common.kafka(servers)?)?));
-    }
-    let file = DatabaseSettings::Sqlite(settings.data_dir.join("events.sqlite"));
-    let database: Database = open_database::<EventLogMigrator>("--data-dir", &file).await?;
-    Ok(Arc::new(EmbeddedLog::open(database, Arc::clone(clock)).await?))
+async fn embedded_log(data_dir: &Path, clock: &Arc<dyn Clock>) -> Result<EmbeddedLog> {
+    let file = DatabaseSettings::Sqlite(data_dir.join("events.sqlite"));
+    let database = open_database::<EventLogMigrator>("--data-dir", &file).await?;
+    Ok(EmbeddedLog::open(database, Arc::clone(clock)).await?)
 }

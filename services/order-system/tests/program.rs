@@ -132,7 +132,8 @@ fn bad_settings_end_it_with_one_line_that_names_them() -> Result<()> {
     ];
     for (setting, value) in rows {
         let mut command = Command::new(PROGRAM);
-        let output = command.env_clear().env("DATA_DIR", directory.path()).env(setting, value).output()?;
+        command.env_clear().env("DATA_DIR", directory.path()).env("HTTP_PORT", "0").env(setting, value);
+        let output = command.output()?;
         let error = String::from_utf8(output.stderr)?;
         assert_eq!(output.status.code(), Some(2), "{setting}={value}: {error}");
         assert!(error.contains(setting) && error.lines().count() == 1, "{setting}={value}: {error}");

@@ -71,6 +71,7 @@ type Answer = oneshot::Sender<Vec<Result<(), LogError>>>;
 enum Write {
     Append(Vec<NewRecord>, Answer),
     Offset { group: Arc<str>, topic: String, next: i64 },
+    Flush(oneshot::Sender<()>),
 }
 
 /// The log of one process.
@@ -108,11 +109,15 @@ impl EventLog for EmbeddedLog {
         let sent = self.writes.send(Write::Append(records, answer)).await.is_ok();
         match (sent, answered.await) {
             (true, Ok(results)) => results,
-            _ => vec![Err(LogError("the embedded event log is closed".into())); count],
+            _ => vec![Err(closed()); count],
         }
     }
 
     async fn subscribe(&self, group: &str, topics: &[String]) -> Result<Subscription, LogError> {
+        // The group's last member may have left a moment ago.
+        let (done, flushed) = oneshot::channel();
+        self.writes.send(Write::Flush(done)).await.map_err(|_| closed())?;
+        flushed.await.map_err(|_| closed())?;
         let stored = offsets::Entity::find()
             .filter(offsets::Column::ConsumerGroup.eq(group))
             .all(&self.database.read)
@@ -162,6 +167,7 @@ impl Writer {
                 Some(due) => tokio::time::timeout_at(due, waiting.recv_many(&mut writes, PAGE)).await.ok(),
             };
             let mut appends = Vec::new();
+            let mut flushes = Vec::new();
             for write in writes.drain(..) {
                 match write {
                     Write::Append(records, answer) => appends.push((records, answer)),
@@ -169,12 +175,17 @@ impl Writer {
                         self.offsets.insert((group, topic), next);
                         offsets_due.get_or_insert_with(|| Instant::now() + OFFSETS_WAIT);
                     }
+                    Write::Flush(done) => flushes.push(done),
                 }
             }
             let closed = received == Some(0);
-            if !appends.is_empty() || closed || offsets_due.is_some_and(|due| due <= Instant::now()) {
+            if !appends.is_empty() || !flushes.is_empty() || closed || offsets_due.is_some_and(|due| due <= Instant::now()) {
                 self.write_until_done(appends).await;
                 offsets_due = None;
+            }
+            for done in flushes {
+                // Nobody waits any more only when the program is ending.
+                let _ = done.send(());
             }
             if closed {
                 return;
@@ -293,6 +304,10 @@ async fn page(database: &Database, topic: &str, from: i64) -> Result<Vec<Record>
             })
         })
         .collect()
+}
+
+fn closed() -> LogError {
+    LogError("the embedded event log is closed".into())
 }
 
 fn partition(topic: &str) -> Partition {

@@ -8,7 +8,7 @@ use poem_openapi::payload::{Json, ParsePayload, Payload};
 use poem_openapi::registry::{MetaMediaType, MetaRequest, MetaSchemaRef, Registry};
 use poem_openapi::types::Type;
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 /// The largest body, in bytes.
 pub const BODY_LIMIT: usize = 256 * 1024;
@@ -91,8 +91,11 @@ fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let pointer = pointer(error.path(), error.inner());
-        let inner = error.into_inner();
-        if inner.is_data() { wrong_shape(pointer, &inner) } else { malformed(inner) }
+        // A type is found wrong before the rest is looked at; what is not JSON at all is malformed all the same.
+        match serde_json::from_slice::<IgnoredAny>(bytes) {
+            Ok(_) => wrong_shape(pointer, error.inner()),
+            Err(error) => malformed(error),
+        }
     })?;
     json.end().map_err(malformed)?;
     Ok(value)
