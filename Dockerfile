@@ -1,6 +1,6 @@
 # One image per program; PROGRAM says which. compose.yaml builds the four services; everything in one process is
 #   docker build -t order-system .
-#   docker run --rm -p 127.0.0.1:8080-8083:8080-8083 -e HTTP_HOST=0.0.0.0 -e AUTH=off order-system
+#   docker run --rm -p 127.0.0.1:8080-8083:8080-8083 -e HTTP_HOST=0.0.0.0 -e AUTH=off -v order-system:/data order-system
 
 FROM rust:1.95-bookworm AS build
 WORKDIR /src
@@ -19,13 +19,12 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
        order-service payment-service inventory-service notification-service order-system
 
 FROM debian:bookworm-slim
-RUN useradd --system --uid 10001 --home-dir /data --no-log-init app && install --directory --owner app /data
+RUN useradd --uid 10001 --home-dir /data --no-log-init app && install --directory --owner app --group app /data
 ARG PROGRAM=order-system
 COPY --from=build /programs/${PROGRAM} /usr/local/bin/program
 # A missing library is noticed here, not at the first start.
 RUN program --version
 USER 10001
-# order-system keeps its files in ./data; the services keep nothing.
-WORKDIR /data
+# Where order-system keeps its files; the services keep none.
 ENV DATA_DIR=/data
 ENTRYPOINT ["program"]

@@ -36,10 +36,15 @@ impl Databases {
         let unsent = unsent::<OrderSaga>(order).await?
             + unsent::<PaymentSaga>(payment).await?
             + unsent::<InventorySaga>(inventory).await?;
-        let pending = all::<OrderSaga>(order).await?.values().any(|i| {
-            matches!(i.state.stage, Stage::AwaitingPayment | Stage::AwaitingInventory)
-        }) || all::<PaymentSaga>(payment).await?.values().any(|i| PaymentSaga::pending(&i.state).is_some())
-            || all::<NotificationSaga>(notification).await?.values().any(|i| NotificationSaga::pending(&i.state).is_some());
+        let pending = all::<OrderSaga>(order)
+            .await?
+            .values()
+            .any(|i| matches!(i.state.stage, Stage::AwaitingPayment | Stage::AwaitingInventory))
+            || all::<PaymentSaga>(payment).await?.values().any(|i| PaymentSaga::pending(&i.state).is_some())
+            || all::<NotificationSaga>(notification)
+                .await?
+                .values()
+                .any(|i| NotificationSaga::pending(&i.state).is_some());
         Ok(unsent == 0 && !pending)
     }
 
@@ -73,7 +78,8 @@ impl Databases {
         for (id, instance) in &orders {
             let paid = payments.get(id).map(|payment| payment.state.stage);
             let held = reservations.get(id).map(|reservation| reservation.state.stage);
-            let told = notices.get(id).map_or(0, |notices| notices.state.0.iter().filter(|n| n.status == Sent::Sent).count());
+            let told =
+                notices.get(id).map_or(0, |notices| notices.state.0.iter().filter(|n| n.status == Sent::Sent).count());
             let stage = instance.state.stage;
             let (paid_well, held_well, told_well) = match stage {
                 Stage::Confirmed => (paid == Some(Paid::Confirmed), held == Some(Held::Reserved), told == 1),
@@ -97,7 +103,9 @@ impl Databases {
                 violate("I-5", format!("order {id} is {stage:?}, and {told} notices were sent"));
             }
         }
-        for id in payments.keys().chain(reservations.keys()).filter(|id| !orders.contains_key(id) && !foreign.contains(id)) {
+        for id in
+            payments.keys().chain(reservations.keys()).filter(|id| !orders.contains_key(id) && !foreign.contains(id))
+        {
             violate("I-6", format!("order {id} is known elsewhere and not to order-service"));
         }
 
@@ -109,7 +117,10 @@ impl Databases {
         let confirmed = orders.values().filter(|order| order.state.stage == Stage::Confirmed);
         let owed: i128 = confirmed.map(|order| i128::from(order.state.details.total.ten_thousandths())).sum();
         if captured != owed {
-            violate("I-3", format!("{captured} ten-thousandths are kept, and {owed} are the totals of confirmed orders"));
+            violate(
+                "I-3",
+                format!("{captured} ten-thousandths are kept, and {owed} are the totals of confirmed orders"),
+            );
         }
 
         let mut held: BTreeMap<&str, i64> = BTreeMap::new();

@@ -94,9 +94,8 @@ pub fn check_against(records: &[Record], books: &Audited) -> Result<()> {
         let id = event["eventId"].as_str().unwrap_or_default().to_owned();
         ids.entry((order, record.at.partition.topic.clone())).or_default().insert(id);
     }
-    let count = |order: &Uuid, event_type: EventType| {
-        ids.get(&(*order, event_type.topic().to_owned())).map_or(0, HashSet::len)
-    };
+    let count =
+        |order: &Uuid, event_type: EventType| ids.get(&(*order, event_type.topic().to_owned())).map_or(0, HashSet::len);
     let expect = |order: &Uuid, event_type: EventType, expected: bool| {
         let found = count(order, event_type);
         ensure!(found == usize::from(expected), "order {order} has {found} events of {event_type:?}");

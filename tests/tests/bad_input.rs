@@ -78,14 +78,16 @@ async fn every_bad_order_is_refused_by_name_and_leaves_nothing() -> Result<()> {
     ];
     for (body, status, field) in rows {
         let case = body.chars().take(120).collect::<String>();
-        let request = api.request(Method::POST, Service::Order, "/api/orders").header("Content-Type", "application/json");
+        let request =
+            api.request(Method::POST, Service::Order, "/api/orders").header("Content-Type", "application/json");
         let reply = request.body(body).send().await.with_context(|| case.clone())?;
         assert_eq!(reply.status(), status, "{case}");
         assert_eq!(reply.headers()["content-type"], "application/problem+json", "{case}");
         assert!(reply.headers().contains_key("x-correlation-id"), "{case}");
         let problem: Value = reply.json().await?;
         assert_eq!(problem["status"], status, "{case}: {problem}");
-        let pointers: Vec<&str> = problem["errors"].as_array().into_iter().flatten().filter_map(|e| e["pointer"].as_str()).collect();
+        let pointers: Vec<&str> =
+            problem["errors"].as_array().into_iter().flatten().filter_map(|e| e["pointer"].as_str()).collect();
         assert!(field.is_none_or(|field| pointers.contains(&field)), "{case} is not blamed on {field:?}: {problem}");
     }
 
@@ -127,7 +129,8 @@ async fn amounts_are_kept_to_the_last_place() -> Result<()> {
     let api = Api::new(system.urls());
     for total in ["12345678901234.5678", "922337203685477.5807", "0.01", "100", "1e3"] {
         let body = with_total(total).replace("49.99", "0");
-        let request = api.request(Method::POST, Service::Order, "/api/orders").header("Content-Type", "application/json");
+        let request =
+            api.request(Method::POST, Service::Order, "/api/orders").header("Content-Type", "application/json");
         let reply: Value = request.body(body).send().await?.json().await?;
         let id = reply["orderId"].as_str().with_context(|| format!("{total}: {reply}"))?;
         let order = api.until_final(id).await?;

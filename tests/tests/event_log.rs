@@ -22,7 +22,8 @@ async fn the_embedded_log_conforms() -> anyhow::Result<()> {
 #[tokio::test]
 async fn what_was_acknowledged_is_there_after_opening_again() -> anyhow::Result<()> {
     let directory = tempfile::tempdir()?;
-    let record = NewRecord { topic: "order.created".into(), key: None, value: Some(b"v".to_vec()), headers: Vec::new() };
+    let record =
+        NewRecord { topic: "order.created".into(), key: None, value: Some(b"v".to_vec()), headers: Vec::new() };
     let log = open(&directory).await?;
     for result in log.append(vec![record.clone(), record]).await {
         result?;

@@ -72,12 +72,8 @@ impl Live {
             opened.push(Database::open(&DatabaseSettings::Postgres(format!("{postgres}/{name}db"))).await?);
         }
         let databases = Databases(opened.try_into().map_err(|_| anyhow::anyhow!("four databases"))?);
-        let settings = KafkaSettings {
-            bootstrap_servers: kafka.clone(),
-            partitions: 6,
-            replication_factor: 1,
-            instance_id: None,
-        };
+        let settings =
+            KafkaSettings { bootstrap_servers: kafka.clone(), partitions: 6, replication_factor: 1, instance_id: None };
         let live = Live {
             api: Api::new(urls),
             log: KafkaLog::new(settings)?,
@@ -246,8 +242,13 @@ async fn bad_messages_are_dead_letters(live: Arc<Live>) -> Result<()> {
     ensure!(letters.len() == 2 * count, "{} dead letters", letters.len());
     for letter in &letters {
         for header in [
-            "dlt-original-topic", "dlt-original-partition", "dlt-original-offset", "dlt-consumer-group", "dlt-attempts",
-            "dlt-error", "dlt-timestamp",
+            "dlt-original-topic",
+            "dlt-original-partition",
+            "dlt-original-offset",
+            "dlt-consumer-group",
+            "dlt-attempts",
+            "dlt-error",
+            "dlt-timestamp",
         ] {
             ensure!(letter.header(header).is_some_and(|value| !value.is_empty()), "no {header} on {letter:?}");
         }

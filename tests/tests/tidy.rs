@@ -10,7 +10,8 @@ fn root() -> PathBuf {
 /// Every Rust file outside of target, with its path from the top.
 fn sources() -> Vec<(String, String)> {
     let root = root();
-    let is_source = |entry: &walkdir::DirEntry| !["target", ".git", "data"].contains(&entry.file_name().to_str().unwrap_or(""));
+    let is_source =
+        |entry: &walkdir::DirEntry| !["target", ".git", "data"].contains(&entry.file_name().to_str().unwrap_or(""));
     WalkDir::new(&root)
         .into_iter()
         .filter_entry(is_source)
@@ -26,14 +27,35 @@ fn sources() -> Vec<(String, String)> {
 /// One library, one home: what a file must not mention unless its path contains one of these.
 const HOMES: &[(&str, &[&str])] = &[
     ("rdkafka", &["shared/runtime/src/event_log/kafka.rs", "tests/"]),
-    ("sea_orm", &[
-        "shared/runtime/src/database.rs", "shared/runtime/src/program.rs", "shared/runtime/src/store/",
-        "shared/runtime/src/event_log/embedded.rs", "shared/runtime/src/http/problem.rs", "/store.rs", "/stock.rs",
-        "/api.rs", "migrations/", "tests/",
-    ]),
-    ("poem", &["shared/runtime/src/http", "shared/runtime/src/program.rs", "/api.rs", "services/order/src/lib.rs",
-        "services/payment/src/lib.rs", "services/inventory/src/lib.rs", "services/notification/src/lib.rs",
-        "services/order-system/src/documents.rs", "tests/"]),
+    (
+        "sea_orm",
+        &[
+            "shared/runtime/src/database.rs",
+            "shared/runtime/src/program.rs",
+            "shared/runtime/src/store/",
+            "shared/runtime/src/event_log/embedded.rs",
+            "shared/runtime/src/http/problem.rs",
+            "/store.rs",
+            "/stock.rs",
+            "/api.rs",
+            "migrations/",
+            "tests/",
+        ],
+    ),
+    (
+        "poem",
+        &[
+            "shared/runtime/src/http",
+            "shared/runtime/src/program.rs",
+            "/api.rs",
+            "services/order/src/lib.rs",
+            "services/payment/src/lib.rs",
+            "services/inventory/src/lib.rs",
+            "services/notification/src/lib.rs",
+            "services/order-system/src/documents.rs",
+            "tests/",
+        ],
+    ),
 ];
 
 #[test]
@@ -49,9 +71,11 @@ fn each_library_has_its_home() {
 
 #[test]
 fn the_rules_of_an_order_are_pure() {
-    let impure = ["tokio", "sea_orm", "poem", "rdkafka", "std::time", "std::fs", "async ", "tracing", "metrics", "now("];
+    let impure =
+        ["tokio", "sea_orm", "poem", "rdkafka", "std::time", "std::fs", "async ", "tracing", "metrics", "now("];
     for (path, text) in sources() {
-        let is_pure = path.ends_with("/saga.rs") || path.ends_with("/messages.rs") || path.starts_with("shared/contracts/src");
+        let is_pure =
+            path.ends_with("/saga.rs") || path.ends_with("/messages.rs") || path.starts_with("shared/contracts/src");
         for word in impure {
             let found = text.lines().find(|line| !line.trim_start().starts_with("//") && line.contains(word));
             assert!(!is_pure || found.is_none(), "{path} is to be pure, and says {found:?}");
@@ -85,7 +109,17 @@ fn imports_point_one_way() {
 #[test]
 fn the_four_services_have_the_same_rooms() {
     for service in ["order", "payment", "inventory", "notification"] {
-        for room in ["saga.rs", "saga/tests.rs", "messages.rs", "store.rs", "api.rs", "tree.rs", "config.rs", "lib.rs", "main.rs"] {
+        for room in [
+            "saga.rs",
+            "saga/tests.rs",
+            "messages.rs",
+            "store.rs",
+            "api.rs",
+            "tree.rs",
+            "config.rs",
+            "lib.rs",
+            "main.rs",
+        ] {
             let path = format!("services/{service}/src/{room}");
             assert!(root().join(&path).is_file(), "{path} is missing");
         }

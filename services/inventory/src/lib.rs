@@ -35,7 +35,8 @@ pub async fn start(ports: Ports, initial_stock: &[(String, i64)]) -> Result<Runn
         Arc::clone(&health),
     );
     let routes = (Api::new(ports.database), Operations { health, metrics: ports.metrics });
-    let api = OpenApiService::new(routes, InventorySaga::SERVICE, env!("CARGO_PKG_VERSION")).description("Keeps the stock, and holds what orders need.");
+    let api = OpenApiService::new(routes, InventorySaga::SERVICE, env!("CARGO_PKG_VERSION"))
+        .description("Keeps the stock, and holds what orders need.");
     let app = edge(InventorySaga::SERVICE, api);
     Running::start(ports.listener, app, |http| tree::tree(&wiring, ports.attempts, http)).await
 }

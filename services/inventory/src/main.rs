@@ -1,7 +1,7 @@
 //! Inventory-service alone, on Kafka and PostgreSQL.
 
-use migrations::InventoryMigrator;
 use inventory_service::config::Settings;
+use migrations::InventoryMigrator;
 use runtime::program;
 use std::process::ExitCode;
 
@@ -13,14 +13,15 @@ fn main() -> ExitCode {
 }
 
 async fn serve(settings: Settings) -> anyhow::Result<()> {
-    let database = settings.postgres.settings("inventory")?;
+    let (setting, database) = settings.postgres.settings("inventory")?;
+    let stock = settings.inventory.initial_stock(&[])?;
     let ports = program::ports::<InventoryMigrator>(
         &settings.common,
         settings.http_port,
         &settings.kafka_bootstrap_servers,
-        &database,
+        (setting, &database),
     )
     .await?;
-    let service = inventory_service::start(ports, &settings.inventory.initial_stock(&[])?).await?;
+    let service = inventory_service::start(ports, &stock).await?;
     program::until_stopped(vec![service], "").await
 }

@@ -52,11 +52,9 @@ pub fn emit(order_id: OrderId, reservation: &Reservation, event: &Event) -> Opti
             order_id,
             items: reservation.lines.iter().map(held).collect(),
         })),
-        Event::Failed { reason, missing } => Some(Payload::InventoryFailed(InventoryFailed {
-            order_id,
-            reason: reason.clone(),
-            items: missing.clone(),
-        })),
+        Event::Failed { reason, missing } => {
+            Some(Payload::InventoryFailed(InventoryFailed { order_id, reason: reason.clone(), items: missing.clone() }))
+        }
         Event::Released(reason) => Some(Payload::InventoryReleased(InventoryReleased {
             reservation_id: ReservationId::of(order_id),
             order_id,

@@ -206,10 +206,7 @@ impl Saga for InventorySaga {
                 Input::PaymentConfirmed(payment) => match &reservation.payment {
                     None => {
                         let reason = reservation.reason.clone().unwrap_or_default();
-                        Decision::Events(vec![
-                            Event::PaymentLearned(payment.clone()),
-                            Event::RefundRequested(reason),
-                        ])
+                        Decision::Events(vec![Event::PaymentLearned(payment.clone()), Event::RefundRequested(reason)])
                     }
                     Some(_) => Decision::Nothing(Nothing::Duplicate),
                 },

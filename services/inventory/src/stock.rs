@@ -4,8 +4,9 @@ use crate::saga::{Event, Input, InventorySaga, Line, Stage};
 use contracts::MissingLine;
 use runtime::database::Database;
 use runtime::saga::Step;
+use runtime::store::sql::pages;
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::OnConflict;
+use sea_orm::sea_query::{Expr, OnConflict};
 use sea_orm::{ActiveValue::Set, DatabaseTransaction, IntoActiveModel, QueryOrder, QuerySelect};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -109,29 +110,33 @@ pub async fn settle(transaction: &DatabaseTransaction, steps: &mut [Step<Invento
         step.follow(&input);
     }
     let changed = shelves.into_iter().filter(|(product, shelf)| before.get(product) != Some(shelf));
-    write(transaction, changed.map(|(_, shelf)| shelf)).await
+    write_reserved(transaction, changed.map(|(_, shelf)| shelf).collect()).await
 }
 
 /// The rows of these products, locked until the transaction ends.
 async fn lock(transaction: &DatabaseTransaction, products: BTreeSet<String>) -> Result<Shelves, DbErr> {
-    let rows = Entity::find()
-        .filter(Column::ProductId.is_in(products))
-        .order_by_asc(Column::ProductId)
-        // SQLite has no such lock; there the transaction is the only writer from its first moment.
-        .lock_exclusive()
-        .all(transaction)
-        .await?;
-    Ok(rows.into_iter().map(|row| (row.product_id.clone(), row)).collect())
+    let products: Vec<String> = products.into_iter().collect();
+    let mut shelves = Shelves::new();
+    for page in pages(&products) {
+        let rows = Entity::find()
+            .filter(Column::ProductId.is_in(page))
+            .order_by_asc(Column::ProductId)
+            // SQLite has no such lock; there the transaction is the only writer from its first moment.
+            .lock_exclusive()
+            .all(transaction)
+            .await?;
+        shelves.extend(rows.into_iter().map(|row| (row.product_id.clone(), row)));
+    }
+    Ok(shelves)
 }
 
-async fn write(transaction: &DatabaseTransaction, rows: impl Iterator<Item = Model>) -> Result<(), DbErr> {
-    let rows: Vec<ActiveModel> = rows.map(IntoActiveModel::into_active_model).collect();
-    if rows.is_empty() {
-        return Ok(());
+/// Writes what is reserved of products whose rows are locked.
+async fn write_reserved(transaction: &DatabaseTransaction, rows: Vec<Model>) -> Result<(), DbErr> {
+    let overwrite = OnConflict::column(Column::ProductId).update_column(Column::Reserved).to_owned();
+    for page in pages(&rows) {
+        let rows = page.iter().cloned().map(IntoActiveModel::into_active_model);
+        Entity::insert_many(rows).on_conflict(overwrite.clone()).exec_without_returning(transaction).await?;
     }
-    let overwrite =
-        OnConflict::column(Column::ProductId).update_columns([Column::OnHand, Column::Reserved]).to_owned();
-    Entity::insert_many(rows).on_conflict(overwrite).exec_without_returning(transaction).await?;
     Ok(())
 }
 
@@ -139,16 +144,25 @@ async fn write(transaction: &DatabaseTransaction, rows: impl Iterator<Item = Mod
 pub async fn write_initial(database: &Database, stock: &[(String, i64)]) -> Result<(), DbErr> {
     let transaction = database.begin().await?;
     if !stock.is_empty() && Entity::find().one(&transaction).await?.is_none() {
-        let rows = stock.iter().map(|(product, on_hand)| ActiveModel {
-            product_id: Set(product.clone()),
-            on_hand: Set(*on_hand),
-            reserved: Set(0),
-        });
-        // A replica that starts at the same moment writes the same.
-        let keep = OnConflict::column(Column::ProductId).do_nothing().to_owned();
-        Entity::insert_many(rows).on_conflict(keep).exec_without_returning(&transaction).await?;
+        // A replica that starts at the same moment adds the same.
+        add(&transaction, stock.iter().cloned()).await?;
     }
     transaction.commit().await
+}
+
+/// Adds products that are not there yet; those that are keep what they have.
+async fn add(
+    transaction: &DatabaseTransaction,
+    products: impl IntoIterator<Item = (String, i64)>,
+) -> Result<(), DbErr> {
+    let rows = products.into_iter().map(|(product_id, on_hand)| ActiveModel {
+        product_id: Set(product_id),
+        on_hand: Set(on_hand),
+        reserved: Set(0),
+    });
+    let keep = OnConflict::column(Column::ProductId).do_nothing().to_owned();
+    Entity::insert_many(rows).on_conflict(keep).exec_without_returning(transaction).await?;
+    Ok(())
 }
 
 /// Why the stock of a product was not changed.
@@ -183,9 +197,14 @@ pub enum Change {
 pub async fn change_on_hand(database: Database, product_id: String, change: Change) -> Result<Model, Unchanged> {
     let work = tokio::spawn(async move {
         let transaction = database.begin().await?;
+        if let Change::Set(_) = change {
+            // A product that is new gets its row first, so that there is something to lock.
+            add(&transaction, [(product_id.clone(), 0)]).await?;
+        }
         let row = lock(&transaction, BTreeSet::from([product_id.clone()])).await?.remove(&product_id);
         let changed = changed(row, product_id, change)?;
-        write(&transaction, std::iter::once(changed.clone())).await?;
+        let by_id = Entity::update_many().filter(Column::ProductId.eq(&changed.product_id));
+        by_id.col_expr(Column::OnHand, Expr::val(changed.on_hand)).exec(&transaction).await?;
         transaction.commit().await?;
         Ok(changed)
     });

@@ -35,7 +35,8 @@ pub async fn start(ports: Ports) -> Result<Running> {
         Arc::clone(&health),
     );
     let routes = (Api::new(ports.database), Operations { health, metrics: ports.metrics });
-    let api = OpenApiService::new(routes, NotificationSaga::SERVICE, env!("CARGO_PKG_VERSION")).description("Tells customers how their orders ended.");
+    let api = OpenApiService::new(routes, NotificationSaga::SERVICE, env!("CARGO_PKG_VERSION"))
+        .description("Tells customers how their orders ended.");
     let app = edge(NotificationSaga::SERVICE, api);
     Running::start(ports.listener, app, |http| tree::tree(&wiring, ports.attempts, http)).await
 }

@@ -13,12 +13,12 @@ fn main() -> ExitCode {
 }
 
 async fn serve(settings: Settings) -> anyhow::Result<()> {
-    let database = settings.postgres.settings("notification")?;
+    let (setting, database) = settings.postgres.settings("notification")?;
     let ports = program::ports::<NotificationMigrator>(
         &settings.common,
         settings.http_port,
         &settings.kafka_bootstrap_servers,
-        &database,
+        (setting, &database),
     )
     .await?;
     let service = notification_service::start(ports).await?;

@@ -4,12 +4,8 @@ use crate::saga::{Input, Occasion};
 use contracts::{EventType, Payload};
 
 /// The events that notification-service reads.
-pub const READS: &[EventType] = &[
-    EventType::OrderConfirmed,
-    EventType::OrderFailed,
-    EventType::OrderCancelled,
-    EventType::PaymentRefunded,
-];
+pub const READS: &[EventType] =
+    &[EventType::OrderConfirmed, EventType::OrderFailed, EventType::OrderCancelled, EventType::PaymentRefunded];
 
 /// What an event means for an order's notices.
 pub fn receive(payload: Payload) -> Option<Input> {

@@ -1,13 +1,13 @@
 //! Notices as rows: one row per order for the rules, and one per notice for those who read them.
 
 use crate::channel::LOG;
-use crate::saga::{NotificationSaga, Notices, Status};
+use crate::saga::{Notices, NotificationSaga, Status};
 use contracts::{OrderId, Timestamp};
 use runtime::saga::{Instance, Named, Step};
 use runtime::store::sql::{Table, read_applied};
-use sea_orm::{DatabaseTransaction, IntoActiveModel};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::OnConflict;
+use sea_orm::{DatabaseTransaction, IntoActiveModel};
 
 /// A row of `notices`.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -115,7 +115,8 @@ impl Table for NotificationSaga {
     /// Keeps the record of each notice in step with the rules.
     async fn settle(transaction: &DatabaseTransaction, steps: &mut [Step<Self>]) -> Result<(), DbErr> {
         use notifications::{ActiveModel, Column, Entity};
-        let records: Vec<ActiveModel> = steps.iter().flat_map(records).map(IntoActiveModel::into_active_model).collect();
+        let records: Vec<ActiveModel> =
+            steps.iter().flat_map(records).map(IntoActiveModel::into_active_model).collect();
         if records.is_empty() {
             return Ok(());
         }

@@ -115,7 +115,8 @@ async fn place(client: &Client, url: &str, n: u64, usual: &AtomicU64, measured: 
     let products = default_stock();
     let (product, _) = &products[usize::try_from(n)? % products.len()];
     let line = json!({"productId": product, "quantity": 1, "unitPrice": 10});
-    let order = json!({"customerId": format!("bench-{}", n % 1000), "totalAmount": 10, "currency": "USD", "items": [line]});
+    let order =
+        json!({"customerId": format!("bench-{}", n % 1000), "totalAmount": 10, "currency": "USD", "items": [line]});
     let started = Instant::now();
     let reply = client.post(format!("{url}/api/orders")).json(&order).send().await.context("POST /api/orders")?;
     let status = reply.status();
@@ -153,7 +154,10 @@ fn report(settings: &BenchSettings, measured: &Measured, elapsed: Duration) -> R
     let final_orders = measured.confirmed.len();
     let per_second = u128::from(final_orders) * 1_000_000 / elapsed.as_micros().max(1);
     let rows = [("POST to 202", &measured.accepted), ("POST to final", &measured.confirmed)];
-    println!("{final_orders} orders final in {:.1?}: {per_second} orders/s, {} at a time", elapsed, settings.concurrency);
+    println!(
+        "{final_orders} orders final in {:.1?}: {per_second} orders/s, {} at a time",
+        elapsed, settings.concurrency
+    );
     println!("{:<15}{:>10}{:>10}{:>10}{:>10}", "latency, µs", "p50", "p90", "p99", "max");
     for (name, latency) in rows {
         let at = |quantile| latency.value_at_quantile(quantile);

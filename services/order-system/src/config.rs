@@ -1,7 +1,7 @@
 //! The settings of order-system.
 
 use crate::bench::BenchSettings;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, FromArgMatches, Parser, Subcommand};
 use inventory_service::config::Inventory;
 use payment_service::config::Payment;
 use runtime::config::{BadSetting, Common, postgres_url};
@@ -75,12 +75,11 @@ pub struct RunSettings {
 impl RunSettings {
     /// The settings of a system that is not configured, on any free ports: for tests and measurements.
     pub fn embedded(data_dir: PathBuf) -> Self {
-        #[derive(Parser)]
-        struct Defaults {
-            #[command(flatten)]
-            run: RunSettings,
-        }
-        let mut run = Defaults::parse_from(["order-system", "--http-port", "0"]).run;
+        // Without the environment, which is for programs and not for tests.
+        let bare =
+            RunSettings::augment_args(clap::Command::new("order-system")).mut_args(|arg| arg.env(None::<&'static str>));
+        let matches = bare.get_matches_from(["order-system", "--http-port", "0"]);
+        let mut run = RunSettings::from_arg_matches(&matches).expect("every default is a value");
         run.data_dir = data_dir;
         run
     }

@@ -53,7 +53,8 @@ impl System {
     pub async fn start(settings: &RunSettings, metrics: Option<PrometheusHandle>) -> Result<Self> {
         // Every setting is looked at before anything is done.
         let databases = settings.databases()?;
-        let kafka = settings.kafka_bootstrap_servers.as_ref().map(|servers| settings.common.kafka(servers)).transpose()?;
+        let kafka =
+            settings.kafka_bootstrap_servers.as_ref().map(|servers| settings.common.kafka(servers)).transpose()?;
         let provider = settings.payment.provider()?;
         let stock = settings.inventory.initial_stock(&config::default_stock())?;
         let data_dir = if settings.is_embedded() { Some(DataDir::take(&settings.data_dir)?) } else { None };

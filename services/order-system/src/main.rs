@@ -33,7 +33,9 @@ fn hint(url: &str, settings: &RunSettings) -> String {
         true => format!("data is kept in {}", settings.data_dir.display()),
         false => "nothing is embedded".into(),
     };
-    format!("\nPlace the first order in Swagger UI, or with\n\n  curl -X POST {url}/api/orders -H 'Content-Type: application/json' -d '{order}'\n\nCtrl-C stops the system; {kept}.")
+    format!(
+        "\nPlace the first order in Swagger UI, or with\n\n  curl -X POST {url}/api/orders -H 'Content-Type: application/json' -d '{order}'\n\nCtrl-C stops the system; {kept}."
+    )
 }
 
 async fn openapi(write: Option<PathBuf>) -> anyhow::Result<()> {

@@ -67,7 +67,8 @@ async fn every_accepted_order_becomes_final_after_kill_9() -> Result<()> {
     for round in 0..4 {
         let mut running = Running::start(directory.path())?;
         for _ in 0..25 {
-            let reply: Value = client.post(format!("{}/api/orders", running.url)).json(&order()).send().await?.json().await?;
+            let reply: Value =
+                client.post(format!("{}/api/orders", running.url)).json(&order()).send().await?.json().await?;
             accepted.push(reply["orderId"].as_str().with_context(|| format!("round {round}: {reply}"))?.to_owned());
         }
         // In the middle of the last orders' sagas, wherever they are.
@@ -138,7 +139,8 @@ fn bad_settings_end_it_with_one_line_that_names_them() -> Result<()> {
         assert_eq!(output.status.code(), Some(2), "{setting}={value}: {error}");
         assert!(error.contains(setting) && error.lines().count() == 1, "{setting}={value}: {error}");
     }
-    let beyond = Command::new(PROGRAM).env_clear().env("DATA_DIR", directory.path()).env("HTTP_HOST", "0.0.0.0").output()?;
+    let beyond =
+        Command::new(PROGRAM).env_clear().env("DATA_DIR", directory.path()).env("HTTP_HOST", "0.0.0.0").output()?;
     let error = String::from_utf8(beyond.stderr)?;
     assert!(beyond.status.code() == Some(2) && error.contains("AUTH"), "{error}");
     Ok(())

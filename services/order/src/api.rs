@@ -177,7 +177,7 @@ struct Acknowledgement {
     order_id: Uuid,
     /// How it stands.
     status: OrderStatus,
-    /// Ties together all that comes of this request, over all services.
+    /// The request's correlation id.
     correlation_id: String,
 }
 
@@ -273,7 +273,7 @@ enum Accepted {
         /// Where the order can be read.
         #[oai(header = "Location")]
         String,
-        /// The request's own, or a new one.
+        /// The request's own, or a new one. All events of an order carry that of the request that placed it.
         #[oai(header = "X-Correlation-Id")]
         String,
     ),
@@ -324,7 +324,7 @@ impl Api {
         /// The order.
         #[oai(name = "orderId")]
         order_id: Path<Uuid>,
-        /// Ties together all that comes of this request; without it the request gets a new UUID.
+        /// For the logs; without it the request gets a new UUID.
         #[oai(name = "X-Correlation-Id")]
         correlation_id: Header<Option<String>>,
         /// W3C trace context.
@@ -379,9 +379,7 @@ impl Api {
                 format!("/api/orders/{order}"),
                 correlation_id,
             )),
-            Outcome::Rejected(Rejection::UnknownOrder) => {
-                Err(Refusal::not_found(format!("there is no order {order}")))
-            }
+            Outcome::Rejected(Rejection::UnknownOrder) => Err(Refusal::not_found(format!("there is no order {order}"))),
             Outcome::Rejected(why @ Rejection::AlreadyFailed) => {
                 Err(Refusal::conflict(format!("order {order} cannot be cancelled: {why}")))
             }

@@ -33,7 +33,8 @@ pub async fn start(ports: Ports) -> Result<Running> {
         Arc::clone(&health),
     );
     let routes = (Api::new(Arc::clone(&wiring)), Operations { health, metrics: ports.metrics });
-    let api = OpenApiService::new(routes, OrderSaga::SERVICE, env!("CARGO_PKG_VERSION")).description("Takes orders over HTTP and sees them through payment and stock to their end.");
+    let api = OpenApiService::new(routes, OrderSaga::SERVICE, env!("CARGO_PKG_VERSION"))
+        .description("Takes orders over HTTP and sees them through payment and stock to their end.");
     let app = edge(OrderSaga::SERVICE, api);
     Running::start(ports.listener, app, |http| tree::tree(&wiring, ports.attempts, http)).await
 }

@@ -13,12 +13,12 @@ fn main() -> ExitCode {
 }
 
 async fn serve(settings: Settings) -> anyhow::Result<()> {
-    let database = settings.postgres.settings("order")?;
+    let (setting, database) = settings.postgres.settings("order")?;
     let ports = program::ports::<OrderMigrator>(
         &settings.common,
         settings.http_port,
         &settings.kafka_bootstrap_servers,
-        &database,
+        (setting, &database),
     )
     .await?;
     let service = order_service::start(ports).await?;

@@ -180,9 +180,7 @@ impl Saga for OrderSaga {
                 // The stock's answer may overtake the payment's, and decides all the same.
                 Input::InventoryReserved => Decision::event(Event::Confirmed),
                 Input::InventoryFailed(reason) => end(order, input, failed(OUT_OF_STOCK, reason)),
-                Input::RefundRequested | Input::PaymentRefunded => {
-                    with_money(order, input, vec![], Nothing::Duplicate)
-                }
+                Input::RefundRequested | Input::PaymentRefunded => with_money(order, input, vec![], Nothing::Duplicate),
                 Input::InventoryReleased => Decision::Nothing(Nothing::Unreachable),
             },
             Stage::AwaitingInventory => match input {
@@ -190,9 +188,7 @@ impl Saga for OrderSaga {
                 Input::Cancel(reason) => end(order, input, Event::Cancelled(reason.clone())),
                 Input::InventoryReserved => Decision::event(Event::Confirmed),
                 Input::InventoryFailed(reason) => end(order, input, failed(OUT_OF_STOCK, reason)),
-                Input::RefundRequested | Input::PaymentRefunded => {
-                    with_money(order, input, vec![], Nothing::Duplicate)
-                }
+                Input::RefundRequested | Input::PaymentRefunded => with_money(order, input, vec![], Nothing::Duplicate),
                 Input::PaymentFailed(_) | Input::InventoryReleased => Decision::Nothing(Nothing::Unreachable),
             },
             Stage::Confirmed => match input {
@@ -208,19 +204,17 @@ impl Saga for OrderSaga {
             Stage::Failed => match input {
                 Input::Place(_) => Decision::Nothing(Nothing::Duplicate),
                 Input::Cancel(_) => Decision::Rejected(Rejection::AlreadyFailed),
-                Input::PaymentConfirmed
-                | Input::PaymentFailed(_)
-                | Input::RefundRequested
-                | Input::PaymentRefunded => with_money(order, input, vec![], Nothing::Late),
+                Input::PaymentConfirmed | Input::PaymentFailed(_) | Input::RefundRequested | Input::PaymentRefunded => {
+                    with_money(order, input, vec![], Nothing::Late)
+                }
                 Input::InventoryReserved | Input::InventoryFailed(_) => Decision::Nothing(Nothing::Late),
                 Input::InventoryReleased => Decision::Nothing(Nothing::Informs),
             },
             Stage::Cancelled => match input {
                 Input::Place(_) | Input::Cancel(_) => Decision::Nothing(Nothing::Duplicate),
-                Input::PaymentConfirmed
-                | Input::PaymentFailed(_)
-                | Input::RefundRequested
-                | Input::PaymentRefunded => with_money(order, input, vec![], Nothing::Late),
+                Input::PaymentConfirmed | Input::PaymentFailed(_) | Input::RefundRequested | Input::PaymentRefunded => {
+                    with_money(order, input, vec![], Nothing::Late)
+                }
                 Input::InventoryReserved | Input::InventoryFailed(_) => Decision::Nothing(Nothing::Late),
                 Input::InventoryReleased => Decision::Nothing(Nothing::Informs),
             },

@@ -31,12 +31,20 @@ pub struct Settings {
 #[derive(Args, Clone, Debug)]
 pub struct Payment {
     /// The stub provider declines this customer
-    #[arg(long, env = "PAYMENT_STUB_FAIL_CUSTOMER_ID", value_name = "PAYMENT_STUB_FAIL_CUSTOMER_ID",
-          default_value = "fail-payment")]
+    #[arg(
+        long,
+        env = "PAYMENT_STUB_FAIL_CUSTOMER_ID",
+        value_name = "PAYMENT_STUB_FAIL_CUSTOMER_ID",
+        default_value = "fail-payment"
+    )]
     pub payment_stub_fail_customer_id: String,
     /// The stub provider declines larger amounts; 0 is off
-    #[arg(long, env = "PAYMENT_STUB_FAIL_ABOVE_AMOUNT", value_name = "PAYMENT_STUB_FAIL_ABOVE_AMOUNT",
-          default_value = "0")]
+    #[arg(
+        long,
+        env = "PAYMENT_STUB_FAIL_ABOVE_AMOUNT",
+        value_name = "PAYMENT_STUB_FAIL_ABOVE_AMOUNT",
+        default_value = "0"
+    )]
     pub payment_stub_fail_above_amount: String,
 }
 

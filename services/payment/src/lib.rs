@@ -35,7 +35,8 @@ pub async fn start(ports: Ports, provider: Arc<dyn PaymentProvider>) -> Result<R
         Arc::clone(&health),
     );
     let routes = (Api::new(ports.database), Operations { health, metrics: ports.metrics });
-    let api = OpenApiService::new(routes, PaymentSaga::SERVICE, env!("CARGO_PKG_VERSION")).description("Charges orders, and gives back what was charged for orders that end.");
+    let api = OpenApiService::new(routes, PaymentSaga::SERVICE, env!("CARGO_PKG_VERSION"))
+        .description("Charges orders, and gives back what was charged for orders that end.");
     let app = edge(PaymentSaga::SERVICE, api);
     Running::start(ports.listener, app, |http| tree::tree(&wiring, ports.attempts, http)).await
 }

@@ -13,14 +13,15 @@ fn main() -> ExitCode {
 }
 
 async fn serve(settings: Settings) -> anyhow::Result<()> {
-    let database = settings.postgres.settings("payment")?;
+    let (setting, database) = settings.postgres.settings("payment")?;
+    let provider = settings.payment.provider()?;
     let ports = program::ports::<PaymentMigrator>(
         &settings.common,
         settings.http_port,
         &settings.kafka_bootstrap_servers,
-        &database,
+        (setting, &database),
     )
     .await?;
-    let service = payment_service::start(ports, settings.payment.provider()?).await?;
+    let service = payment_service::start(ports, provider).await?;
     program::until_stopped(vec![service], "").await
 }

@@ -6,12 +6,8 @@ use contracts::{
 };
 
 /// The events that payment-service reads.
-pub const READS: &[EventType] = &[
-    EventType::OrderCreated,
-    EventType::PaymentRefundRequested,
-    EventType::OrderFailed,
-    EventType::OrderCancelled,
-];
+pub const READS: &[EventType] =
+    &[EventType::OrderCreated, EventType::PaymentRefundRequested, EventType::OrderFailed, EventType::OrderCancelled];
 
 /// What an event means for a payment.
 pub fn receive(payload: Payload) -> Option<Input> {

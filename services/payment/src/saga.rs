@@ -279,9 +279,7 @@ impl Saga for PaymentSaga {
                 }
             },
             Stage::Refunding => match input {
-                Input::OrderCreated { .. } | Input::Closed(_) | Input::Charged => {
-                    Decision::Nothing(Nothing::Duplicate)
-                }
+                Input::OrderCreated { .. } | Input::Closed(_) | Input::Charged => Decision::Nothing(Nothing::Duplicate),
                 Input::RefundRequested(request) => named(payment, request),
                 Input::RefundDone => Decision::event(Event::Refunded),
                 Input::NoOutcome { retry_at, .. } => Decision::event(Event::Postponed { retry_at: *retry_at }),
@@ -327,9 +325,7 @@ impl Saga for PaymentSaga {
             Event::Closed(reason) => {
                 Payment { stage: Stage::Closed, reason: Some(reason.clone()), held: None, ..payment }
             }
-            Event::RefundHeld(request) => {
-                Payment { stage: Stage::RefundHeld, held: Some(request.clone()), ..payment }
-            }
+            Event::RefundHeld(request) => Payment { stage: Stage::RefundHeld, held: Some(request.clone()), ..payment },
             Event::RefundDue(refund) => {
                 Payment { stage: Stage::ChargingToRefund, refund: Some(refund.clone()), ..payment }
             }
@@ -360,12 +356,9 @@ impl Saga for PaymentSaga {
         match payment.stage {
             Stage::Charging | Stage::ChargingToRefund => Some((payment.retry_at, Effect::Charge(order()))),
             Stage::Refunding => Some((payment.retry_at, Effect::Refund(order()))),
-            Stage::Unknown
-            | Stage::RefundHeld
-            | Stage::Closed
-            | Stage::Confirmed
-            | Stage::Failed
-            | Stage::Refunded => None,
+            Stage::Unknown | Stage::RefundHeld | Stage::Closed | Stage::Confirmed | Stage::Failed | Stage::Refunded => {
+                None
+            }
         }
     }
 

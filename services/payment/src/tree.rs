@@ -1,5 +1,5 @@
-//! The supervision tree: who starts after whom. A part that ends is started again with a growing pause; ten failures
-//! within a minute end the service.
+//! The supervision tree: who starts after whom. A part that ends is started again with a growing pause; more than
+//! ten failures within a minute end the service.
 
 use crate::saga::PaymentSaga;
 use runtime::actors::Wiring;
@@ -9,8 +9,8 @@ use runtime::http::HttpServer;
 use runtime::saga::Saga;
 use std::sync::Arc;
 
-/// The parts in the order of their start. They are stopped in the reverse order, each with its work done: first
-/// nothing new is read, then what is under way is committed, then it is published.
+/// The parts in the order of their start. They are stopped in the reverse order: first nothing new is read, then what
+/// is under way is committed. Events that are not published by then wait in the outbox for the next start.
 pub fn tree(
     wiring: &Arc<Wiring<PaymentSaga>>,
     attempts: Attempts,

@@ -62,11 +62,8 @@ impl Money {
     /// From the text of a JSON number, exponents included.
     pub fn from_number(number: &Number) -> Result<Self, NotMoney> {
         let text = number.as_str();
-        let decimal = if text.contains(['e', 'E']) {
-            Decimal::from_scientific(text)
-        } else {
-            Decimal::from_str_exact(text)
-        };
+        let decimal =
+            if text.contains(['e', 'E']) { Decimal::from_scientific(text) } else { Decimal::from_str_exact(text) };
         match decimal {
             Ok(decimal) => Self::from_decimal(decimal),
             // Beyond the 28 digits of a decimal: either far too large, or far too fine.
@@ -97,8 +94,7 @@ impl Serialize for Money {
 impl<'de> Deserialize<'de> for Money {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let number = Number::deserialize(deserializer)?;
-        Money::from_number(&number)
-            .map_err(|why| serde::de::Error::custom(format_args!("the amount {number} {why}")))
+        Money::from_number(&number).map_err(|why| serde::de::Error::custom(format_args!("the amount {number} {why}")))
     }
 }
 

@@ -9,7 +9,8 @@ pub fn is_iso4217(code: &str) -> bool {
 mod tests {
     #[test]
     fn only_listed_codes_in_capitals() {
-        for (code, listed) in [("USD", true), ("EUR", true), ("usd", false), ("ZZZ", false), ("US", false), ("", false)] {
+        for (code, listed) in [("USD", true), ("EUR", true), ("usd", false), ("ZZZ", false), ("US", false), ("", false)]
+        {
             assert_eq!(super::is_iso4217(code), listed, "{code}");
         }
     }

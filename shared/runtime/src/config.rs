@@ -31,6 +31,7 @@ impl BadSetting {
 pub const BAD_SETTINGS: u8 = 2;
 
 /// Reads the settings; wrong ones end the program with exit code 2 and one line.
+#[expect(clippy::wildcard_enum_match_arm, reason = "every other kind of clap's is a wrong setting")]
 pub fn parse<P: Parser>() -> Result<P, ExitCode> {
     P::try_parse().map_err(|error| match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
@@ -103,10 +104,7 @@ pub struct Common {
 impl Common {
     /// The budget of one message.
     pub fn attempts(&self) -> Attempts {
-        Attempts {
-            max: self.consumer_max_attempts,
-            interval: Duration::from_millis(self.consumer_retry_interval_ms),
-        }
+        Attempts { max: self.consumer_max_attempts, interval: Duration::from_millis(self.consumer_retry_interval_ms) }
     }
 
     /// These brokers, asked as this program is set.
@@ -129,7 +127,8 @@ impl Common {
     /// Binds a port, so that one in use is found before anything starts.
     pub fn listen(&self, port: u16) -> Result<TcpListener, BadSetting> {
         if !self.http_host.is_loopback() && self.auth.is_none() {
-            let problem = format!("must be given to listen on {}, beyond loopback; `off` lets everybody in", self.http_host);
+            let problem =
+                format!("must be given to listen on {}, beyond loopback; `off` lets everybody in", self.http_host);
             return Err(BadSetting::new("AUTH", problem));
         }
         let address = SocketAddr::new(self.http_host, port);
@@ -164,10 +163,10 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// The database of the service of this name, as in `order`.
-    pub fn settings(&self, service: &str) -> Result<DatabaseSettings, BadSetting> {
+    /// The database of the service of this name, as in `order`, behind the setting that leads there.
+    pub fn settings(&self, service: &str) -> Result<(&'static str, DatabaseSettings), BadSetting> {
         if let Some(url) = &self.database_url {
-            return postgres_url("DATABASE_URL", url);
+            return Ok(("DATABASE_URL", postgres_url("DATABASE_URL", url)?));
         }
         let bad = |setting: &str| BadSetting::new(setting, "cannot be part of a database URL");
         let or = |value: &Option<String>, default: &str| value.clone().unwrap_or_else(|| default.to_owned());
@@ -178,7 +177,7 @@ impl Postgres {
         let password = or(&self.postgres_password, service);
         url.set_password(Some(&password)).map_err(|()| bad("POSTGRES_PASSWORD"))?;
         url.set_path(&or(&self.postgres_db, &format!("{service}db")));
-        Ok(DatabaseSettings::Postgres(url.into()))
+        Ok(("POSTGRES_HOST", DatabaseSettings::Postgres(url.into())))
     }
 }
 

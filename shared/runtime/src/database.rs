@@ -121,6 +121,7 @@ fn sqlite(path: &Path, connections: u32) -> ConnectOptions {
 }
 
 /// Whether trying again can help: the database is away, busy, or chose this transaction to give way.
+#[expect(clippy::wildcard_enum_match_arm, reason = "what the libraries add is not known to be transient")]
 pub fn is_transient(error: &DbErr) -> bool {
     use sea_orm::{RuntimeErr, sqlx};
     let source = match error {

@@ -1,7 +1,7 @@
 //! What every program does around its services: logs, start, the lines that say it is ready, and an orderly end.
 
-use crate::actors::supervisor::{Supervisor, SupervisorMessage, Tree};
 use crate::actors::consumer::Attempts;
+use crate::actors::supervisor::{Supervisor, SupervisorMessage, Tree};
 use crate::backoff::Backoff;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{BAD_SETTINGS, BadSetting, Common, LogFormat};
@@ -122,13 +122,13 @@ pub async fn ports<M: MigratorTrait>(
     common: &Common,
     http_port: u16,
     kafka_bootstrap_servers: &str,
-    database: &DatabaseSettings,
+    (database_setting, database): (&str, &DatabaseSettings),
 ) -> Result<Ports> {
     let metrics = telemetry(common)?;
     let kafka = common.kafka(kafka_bootstrap_servers)?;
     let listener = common.listen(http_port)?;
     Ok(Ports {
-        database: open_database::<M>("DATABASE_URL", database).await?,
+        database: open_database::<M>(database_setting, database).await?,
         log: Arc::new(KafkaLog::new(kafka)?),
         clock: Arc::new(SystemClock),
         listener,

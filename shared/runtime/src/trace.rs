@@ -16,9 +16,9 @@ pub fn accept(header: Option<&str>) -> String {
 /// The same trace with a span of its own for one event: a function of the event's id, so that a repetition of the
 /// event carries the same.
 pub fn child(traceparent: &str, event: Uuid) -> String {
-    let mut parts = traceparent.split('-');
-    match (parts.next(), parts.next(), parts.next(), parts.next()) {
-        (Some(version), Some(trace), Some(_), Some(flags)) => format!("{version}-{trace}-{}-{flags}", span_of(event)),
+    let parts: Vec<&str> = traceparent.split('-').collect();
+    match parts.as_slice() {
+        [version, trace, _, flags] if is_valid(traceparent) => format!("{version}-{trace}-{}-{flags}", span_of(event)),
         _ => format!("00-{}-{}-01", event.simple(), span_of(event)),
     }
 }

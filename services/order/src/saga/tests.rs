@@ -43,8 +43,10 @@ fn every_cell_is_as_documented() {
          `order.cancelled`.\n",
     );
     for stage in Stage::ALL {
-        let states: Vec<_> =
-            Money::ALL.iter().map(|money| (money.name(), Order { stage: *stage, money: *money, ..Order::default() })).collect();
+        let states: Vec<_> = Money::ALL
+            .iter()
+            .map(|money| (money.name(), Order { stage: *stage, money: *money, ..Order::default() }))
+            .collect();
         write!(text, "\n## {}\n\n{}", stage.name(), table::<OrderSaga>(&states, &inputs(), name)).unwrap();
     }
     golden("docs/sagas/order.md", &text);

@@ -159,7 +159,11 @@ fn a_refund_bears_the_name_of_its_first_request() {
             vec![created(None), Input::Charged, Input::Closed("c".into()), Input::RefundRequested(request(total()))],
             Some("refund-1"),
         ),
-        ("requested before the order", vec![Input::RefundRequested(request(total())), created(None), Input::Charged], Some("refund-1")),
+        (
+            "requested before the order",
+            vec![Input::RefundRequested(request(total())), created(None), Input::Charged],
+            Some("refund-1"),
+        ),
     ];
     for (case, inputs, expected) in rows {
         let mut story = Story::<PaymentSaga>::default();

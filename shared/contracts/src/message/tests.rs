@@ -50,7 +50,11 @@ fn what_cannot_be_read_says_why() {
         ("not JSON", "hello".into(), "envelope"),
         ("truncated", CREATED[..100].into(), "envelope"),
         ("deep", deep, "envelope"),
-        ("no event id", CREATED.replace(r#""eventId":"018f4e2a-7b1c-7000-8000-0000000000aa","#, ""), "missing field `eventId`"),
+        (
+            "no event id",
+            CREATED.replace(r#""eventId":"018f4e2a-7b1c-7000-8000-0000000000aa","#, ""),
+            "missing field `eventId`",
+        ),
         ("no payload", CREATED.replace(r#""payload":{"#, r#""other":{"#), "missing field `payload`"),
         ("an unknown major version", CREATED.replace(r#""1.0""#, r#""2.0""#), "version \"2.0\""),
         ("a missing field", CREATED.replace(r#""customerId":"cust-1","#, ""), "missing field `customerId`"),

@@ -4,9 +4,9 @@
 //! which they were read. A message that has to be tried again does not hold up later ones of its order: the sagas
 //! take events in any order.
 
-use super::Wiring;
 use super::order::Outcome;
 use super::router::RouterMessage;
+use super::{Unavailable, Wiring};
 use crate::acknowledgements::Acknowledgements;
 use crate::backoff::Backoff;
 use crate::event_log::{DEAD_LETTER_SUFFIX, Delivery, EventLog, NewRecord, Offsets, Partition, Position, Record};
@@ -100,13 +100,9 @@ impl<S: Saga> Consumer<S> {
         };
         let order = envelope.payload.order_id();
         let Some(cause) = caused::<S>(&record, envelope) else { return membership.finish(&record.at) };
-        let answer = self.give(order, cause.clone());
+        let answer = give(&self.wiring, order, cause.clone());
         let delivery = InFlight { myself: myself.clone(), record, permit, order, cause };
         tokio::spawn(delivery.see_through(Arc::clone(&self.wiring), self.attempts, answer));
-    }
-
-    fn give(&self, order: OrderId, cause: Caused<S::Input>) -> Answer<S> {
-        give(&self.wiring, order, cause)
     }
 
     fn bury(
@@ -126,14 +122,13 @@ impl<S: Saga> Consumer<S> {
     }
 }
 
-type Answer<S> = oneshot::Receiver<Outcome<S>>;
+type Answer<S> = Result<oneshot::Receiver<Outcome<S>>, Unavailable>;
 
 /// Hands an input to its order at once; the answer comes later.
 fn give<S: Saga>(wiring: &Wiring<S>, order: OrderId, cause: Caused<S::Input>) -> Answer<S> {
     let (reply, answer) = oneshot::channel();
-    // A router that is being started again drops the reply, which is an answer.
-    let _ = wiring.router.cast(RouterMessage::Input(order, cause, reply.into()));
-    answer
+    wiring.router.cast(RouterMessage::Input(order, cause, reply.into()))?;
+    Ok(answer)
 }
 
 fn caused<S: Saga>(record: &Record, envelope: Envelope) -> Option<Caused<S::Input>> {
@@ -158,10 +153,14 @@ impl<S: Saga> InFlight<S> {
     /// Waits until the message is dealt with: committed, without effect, or a dead letter.
     async fn see_through(self, wiring: Arc<Wiring<S>>, attempts: Attempts, mut answer: Answer<S>) {
         let mut attempt = 1;
-        let mut pauses = Backoff::new(attempts.interval, attempts.interval * 4);
+        let mut pause = attempts.interval;
         let mut outage = Backoff::default();
         loop {
-            let failure = match answer.await {
+            let outcome = match answer {
+                Ok(answer) => answer.await,
+                Err(Unavailable) => Ok(Outcome::Unavailable),
+            };
+            let failure = match outcome {
                 Ok(Outcome::Applied(_)) => break,
                 Ok(Outcome::Nothing(why, _)) => {
                     count_nothing::<S>(why);
@@ -184,7 +183,9 @@ impl<S: Saga> InFlight<S> {
                 }
                 Some(_) => {
                     attempt += 1;
-                    pauses.wait().await;
+                    // At least half of it: a part that failed may need the time to come back.
+                    tokio::time::sleep(pause / 2 + Backoff::new(pause / 2, pause / 2).next_pause()).await;
+                    pause = (pause * 2).min(attempts.interval * 4);
                 }
             }
             answer = give(&wiring, self.order, self.cause.clone());

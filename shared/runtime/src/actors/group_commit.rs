@@ -1,7 +1,7 @@
 //! An actor that answers many requests with one piece of work.
 //!
-//! There is no linger: a batch is whatever arrived while the last one ran. So an idle service works at once, and a
-//! busy one does hundreds of requests together.
+//! There is no linger: a batch is whatever arrived while the last one ran, and an idle actor waits only for the tasks
+//! that are ready to run. So an idle service works at once, and a busy one does hundreds of requests together.
 
 use async_trait::async_trait;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
@@ -27,6 +27,8 @@ pub trait Batch: Send + Sync + Sized + 'static {
 pub enum Request<B: Batch> {
     /// Do this, and answer.
     Do(B::Item, RpcReplyPort<B::Answer>),
+    /// Everybody who was about to ask has asked.
+    Start,
     /// The running batch has ended, well or by a panic.
     Ended(Result<(), String>),
 }
@@ -37,6 +39,7 @@ pub struct GroupCommit<B>(pub Arc<B>);
 /// The requests that wait, and the batch that runs.
 pub struct Queue<B: Batch> {
     waiting: Vec<(B::Item, RpcReplyPort<B::Answer>)>,
+    starting: bool,
     running: Option<JoinHandle<()>>,
 }
 
@@ -70,7 +73,7 @@ impl<B: Batch> Actor for GroupCommit<B> {
     type Arguments = ();
 
     async fn pre_start(&self, _: ActorRef<Request<B>>, (): ()) -> Result<Queue<B>, ActorProcessingErr> {
-        Ok(Queue { waiting: Vec::new(), running: None })
+        Ok(Queue { waiting: Vec::new(), starting: false, running: None })
     }
 
     async fn handle(
@@ -82,6 +85,17 @@ impl<B: Batch> Actor for GroupCommit<B> {
         match request {
             Request::Do(item, reply) => {
                 queue.waiting.push((item, reply));
+                if queue.running.is_none() && !queue.starting {
+                    queue.starting = true;
+                    // Behind every task that is ready to run: they may be about to ask, too.
+                    tokio::spawn(async move {
+                        tokio::task::yield_now().await;
+                        let _ = myself.cast(Request::Start);
+                    });
+                }
+            }
+            Request::Start => {
+                queue.starting = false;
                 if queue.running.is_none() {
                     self.start(&myself, queue);
                 }

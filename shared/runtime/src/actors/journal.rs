@@ -58,7 +58,9 @@ impl<S: Saga> Batch for Journal<S> {
                 }
             })
             .collect();
-        metrics::histogram!("journal_batch_size", "service" => S::SERVICE).record(steps.len() as f64);
+        if !steps.is_empty() {
+            metrics::histogram!("journal_batch_size", "service" => S::SERVICE).record(steps.len() as f64);
+        }
         let started = Instant::now();
         let size = steps.len();
         let verdicts = match until_answered(wiring, || wiring.store.commit(steps.clone(), &sent)).await {

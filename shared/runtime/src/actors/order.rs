@@ -92,7 +92,8 @@ impl<S: Saga> OrderActor<S> {
             };
             match self.handle_input(known, &cause).await? {
                 Outcome::Applied(_) => {}
-                outcome => {
+                outcome
+                @ (Outcome::Nothing(..) | Outcome::Rejected(_) | Outcome::Refused(_) | Outcome::Unavailable) => {
                     // Nothing is lost: the order still wants it done, and the timers will come back to it.
                     tracing::warn!(service = S::SERVICE, order_id = %self.order, ?outcome, "an outcome was not taken");
                     return Ok(());
@@ -125,11 +126,7 @@ impl<S: Saga> Actor for OrderActor<S> {
     type State = Option<Instance<S>>;
     type Arguments = ();
 
-    async fn pre_start(
-        &self,
-        _: ActorRef<OrderMessage<S>>,
-        (): (),
-    ) -> Result<Option<Instance<S>>, ActorProcessingErr> {
+    async fn pre_start(&self, _: ActorRef<OrderMessage<S>>, (): ()) -> Result<Option<Instance<S>>, ActorProcessingErr> {
         // Loaded with the first message, together with other orders.
         Ok(None)
     }

@@ -142,6 +142,9 @@ impl Actor for Supervisor {
         SupervisorMessage::Start(place): SupervisorMessage,
         state: &mut Supervised,
     ) -> Result<(), ActorProcessingErr> {
+        if state.running[place].is_some() {
+            return Ok(());
+        }
         state.start(&myself, place).await?;
         // At the beginning, each part is started behind the one before it.
         let next = place + 1;

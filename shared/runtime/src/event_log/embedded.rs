@@ -179,7 +179,11 @@ impl Writer {
                 }
             }
             let closed = received == Some(0);
-            if !appends.is_empty() || !flushes.is_empty() || closed || offsets_due.is_some_and(|due| due <= Instant::now()) {
+            if !appends.is_empty()
+                || !flushes.is_empty()
+                || closed
+                || offsets_due.is_some_and(|due| due <= Instant::now())
+            {
                 self.write_until_done(appends).await;
                 offsets_due = None;
             }

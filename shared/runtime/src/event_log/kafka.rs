@@ -14,9 +14,10 @@ use rdkafka::consumer::base_consumer::BaseConsumer;
 use rdkafka::consumer::{CommitMode, Consumer, ConsumerContext, Rebalance};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Header, Headers, Message, OwnedHeaders};
-use rdkafka::producer::{FutureProducer, FutureRecord};
+use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::util::Timeout;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -44,6 +45,8 @@ pub struct KafkaLog {
 
 /// Deliveries that may wait between the client's thread and the consumer.
 const DELIVERIES: usize = 256;
+/// The largest dead letter: any message with its headers.
+const DEAD_LETTER_BYTES: &str = "4194304";
 /// How long a revoke waits for what is in flight.
 const REVOKE_WAIT: Duration = Duration::from_secs(5);
 /// How long one poll waits for a record.
@@ -63,6 +66,8 @@ impl KafkaLog {
             .set("acks", "all")
             .set("linger.ms", "0")
             .set("message.timeout.ms", "0")
+            // The brokers' limits decide; ours must not stop a dead letter that the topic would take.
+            .set("message.max.bytes", DEAD_LETTER_BYTES)
             // Java's default, so that producers in other languages put an order in the same partition.
             .set("partitioner", "murmur2_random")
             .create()
@@ -104,8 +109,10 @@ impl KafkaLog {
         let wanted: Vec<NewTopic<'_>> = names
             .iter()
             .flat_map(|(topic, dead_letters)| {
-                let topic = NewTopic::new(topic, self.settings.partitions, replication());
-                [topic, NewTopic::new(dead_letters, 1, replication()).set("max.message.bytes", "4194304")]
+                // An event that answers one of the usual megabyte may be a little longer than it.
+                let topic =
+                    NewTopic::new(topic, self.settings.partitions, replication()).set("max.message.bytes", "2097152");
+                [topic, NewTopic::new(dead_letters, 1, replication()).set("max.message.bytes", DEAD_LETTER_BYTES)]
             })
             .collect();
         let options = AdminOptions::new().request_timeout(Some(Duration::from_secs(10)));
@@ -113,7 +120,27 @@ impl KafkaLog {
         results.into_iter().try_for_each(|result| match result {
             Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => Ok(()),
             Err((topic, error)) => Err(LogError(format!("topic {topic} could not be created: {error}"))),
-        })
+        })?;
+        self.compare_partitions().await
+    }
+
+    /// An order's actor has one home only where all topics have the same partitions. Where they have not, nothing is
+    /// lost (the version guard sees to that), but steps conflict; so it is said.
+    async fn compare_partitions(&self) -> Result<(), LogError> {
+        let producer = self.producer.clone();
+        let fetch = move || producer.client().fetch_metadata(None, Duration::from_secs(10));
+        let metadata = tokio::task::spawn_blocking(fetch).await.map_err(|panic| LogError(panic.to_string()))?;
+        let metadata = metadata.map_err(|error| failed(&error))?;
+        let ours = |topic: &str| EventType::ALL.iter().any(|event_type| event_type.topic() == topic);
+        let topics = metadata.topics().iter().filter(|topic| ours(topic.name()));
+        let counts: BTreeMap<usize, Vec<&str>> = topics.fold(BTreeMap::new(), |mut counts, topic| {
+            counts.entry(topic.partitions().len()).or_default().push(topic.name());
+            counts
+        });
+        if counts.len() > 1 {
+            tracing::warn!(?counts, "the topics differ in their number of partitions; see docs/messages.md");
+        }
+        Ok(())
     }
 }
 
@@ -122,9 +149,10 @@ impl EventLog for KafkaLog {
     async fn append(&self, records: Vec<NewRecord>) -> Vec<Result<(), LogError>> {
         self.create_topics().await;
         join_all(records.iter().map(|record| async move {
-            let headers = record.headers.iter().fold(OwnedHeaders::new(), |headers, (key, value)| {
-                headers.insert(Header { key, value: Some(value) })
-            });
+            let headers = record
+                .headers
+                .iter()
+                .fold(OwnedHeaders::new(), |headers, (key, value)| headers.insert(Header { key, value: Some(value) }));
             let message = FutureRecord::<Vec<u8>, Vec<u8>> {
                 topic: &record.topic,
                 partition: None,
@@ -209,7 +237,8 @@ fn poll(
         match consumer.poll(POLL) {
             None => {}
             Some(Ok(message)) => {
-                if !deliver(consumer, deliveries, Delivery::Record(record(&message)), closed, runtime) {
+                let delivery = Delivery::Record(record(&message));
+                if !deliver(consumer, deliveries, delivery, closed, runtime) {
                     break;
                 }
             }

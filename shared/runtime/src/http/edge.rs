@@ -101,7 +101,9 @@ fn refused(error: poem::Error) -> Response {
             Problem::new(status, format!("the parameter {name} cannot be read: {detail}"))
                 .with_errors(vec![FieldError { pointer: name.to_owned(), detail }])
         }
-        (StatusCode::NOT_FOUND, None) => Problem::new(status, "there is nothing at this path; /docs shows what there is"),
+        (StatusCode::NOT_FOUND, None) => {
+            Problem::new(status, "there is nothing at this path; /docs shows what there is")
+        }
         (StatusCode::METHOD_NOT_ALLOWED, None) => {
             Problem::new(status, "this path does not take this method; the Allow header lists those that it takes")
         }

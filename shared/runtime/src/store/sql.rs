@@ -5,7 +5,7 @@ use crate::database::{Database, is_transient};
 use crate::saga::{Instance, Outgoing, Saga, Step};
 use async_trait::async_trait;
 use contracts::{EventType, OrderId, Timestamp};
-use sea_orm::sea_query::{Expr, ExprTrait, OnConflict, SimpleExpr};
+use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, IdenStatic, IntoActiveModel, Iterable,
     QueryFilter, QueryOrder, QuerySelect,
@@ -18,10 +18,7 @@ use uuid::Uuid;
 #[async_trait]
 pub trait Table: Saga {
     /// The table: one row per order.
-    type Entity: EntityTrait<
-            Model: IntoActiveModel<<Self::Entity as EntityTrait>::ActiveModel> + Send + Sync,
-            ActiveModel: Send,
-        >;
+    type Entity: EntityTrait<Model: IntoActiveModel<<Self::Entity as EntityTrait>::ActiveModel> + Send + Sync, ActiveModel: Send>;
     /// The order's id, the primary key.
     const ORDER_ID: <Self::Entity as EntityTrait>::Column;
     /// The order's version.
@@ -153,7 +150,13 @@ impl<S: Table> SqlStore<S> {
         let winners: Vec<Step<S>> = steps.into_iter().zip(&wins).filter(|(_, wins)| **wins).map(|(s, _)| s).collect();
         // A step can lose after this look, too; then it is left to the next batch, as a conflict.
         let count = winners.len();
-        let verdicts = self.attempt(&winners, sent).await?.unwrap_or_else(|| vec![Verdict::Conflict; count]);
+        let verdicts = match self.attempt(&winners, sent).await? {
+            Some(verdicts) => verdicts,
+            None => {
+                self.attempt(&[], sent).await?;
+                vec![Verdict::Conflict; count]
+            }
+        };
         let mut verdicts = verdicts.into_iter();
         Ok(wins.iter().map(|wins| if *wins { verdicts.next() } else { None }.unwrap_or(Verdict::Conflict)).collect())
     }
@@ -180,6 +183,7 @@ impl<S: Table> Store<S> for SqlStore<S> {
             // One step is poison: let the others go without it.
             Err(error) if steps.len() <= 1 => vec![Verdict::Refused(error.to_string()); steps.len()],
             Err(_) => {
+                self.attempt(&[], sent).await?;
                 let mut verdicts = Vec::new();
                 for step in steps {
                     verdicts.push(match self.commit_winners(vec![step], &[]).await {
@@ -225,7 +229,7 @@ impl<S: Table> Store<S> for SqlStore<S> {
 
 /// Upserts the rows; false if any of them lost to another version.
 async fn write_states<S: Table>(transaction: &DatabaseTransaction, steps: &[Step<S>]) -> Result<bool, DbErr> {
-    let stored_version: SimpleExpr = Expr::col((S::Entity::default(), S::VERSION)).into();
+    let stored_version = Expr::col((S::Entity::default(), S::VERSION));
     let columns = <S::Entity as EntityTrait>::Column::iter().filter(|column| column.as_str() != S::ORDER_ID.as_str());
     let guard = stored_version.eq(Expr::cust("excluded.version - 1"));
     let upsert = OnConflict::column(S::ORDER_ID).update_columns(columns).action_and_where(guard).to_owned();
