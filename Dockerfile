@@ -2,7 +2,7 @@
 #   docker build -t order-system .
 #   docker run --rm -p 127.0.0.1:8080-8083:8080-8083 -e HTTP_HOST=0.0.0.0 -e AUTH=off -v order-system:/data order-system
 
-FROM rust:1.95-bookworm AS build
+FROM rust:1-bookworm AS build
 WORKDIR /src
 COPY . .
 # All programs at once: the step is the same for every image, so it runs once and the images share it.

@@ -6,6 +6,7 @@ use order_system::System;
 use order_system::config::RunSettings;
 use reqwest::Method;
 use runtime::database::Database;
+use runtime::program::Stop;
 use sea_orm::{EntityTrait, PaginatorTrait};
 use serde_json::{Value, json};
 
@@ -31,7 +32,7 @@ fn without(field: &str) -> String {
 async fn every_bad_order_is_refused_by_name_and_leaves_nothing() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let settings = RunSettings::embedded(directory.path().to_owned());
-    let system = System::start(&settings, None).await?;
+    let system = System::start(&settings, None, &Stop::default()).await?;
     system.ready().await;
     let api = Api::new(system.urls());
 
@@ -124,7 +125,7 @@ async fn every_bad_order_is_refused_by_name_and_leaves_nothing() -> Result<()> {
 #[tokio::test]
 async fn amounts_are_kept_to_the_last_place() -> Result<()> {
     let directory = tempfile::tempdir()?;
-    let system = System::start(&RunSettings::embedded(directory.path().to_owned()), None).await?;
+    let system = System::start(&RunSettings::embedded(directory.path().to_owned()), None, &Stop::default()).await?;
     system.ready().await;
     let api = Api::new(system.urls());
     for total in ["12345678901234.5678", "922337203685477.5807", "0.01", "100", "1e3"] {

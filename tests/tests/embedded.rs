@@ -10,6 +10,7 @@ use order_system::config::RunSettings;
 use runtime::clock::SystemClock;
 use runtime::database::{Database, DatabaseSettings};
 use runtime::event_log::embedded::EmbeddedLog;
+use runtime::program::Stop;
 use serde_json::json;
 use std::sync::Arc;
 use tempfile::TempDir;
@@ -25,7 +26,7 @@ impl Embedded {
     async fn start() -> Result<Self> {
         let directory = tempfile::tempdir()?;
         let settings = RunSettings::embedded(directory.path().to_owned());
-        let system = System::start(&settings, None).await?;
+        let system = System::start(&settings, None, &Stop::default()).await?;
         system.ready().await;
         let api = Api::new(system.urls());
         Ok(Embedded { directory, settings, system, api })

@@ -2,17 +2,17 @@
 
 use inventory_service::config::Settings;
 use migrations::InventoryMigrator;
-use runtime::program;
+use runtime::program::{self, Stop};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     match runtime::config::parse::<Settings>() {
-        Ok(settings) => program::run(serve(settings)),
+        Ok(settings) => program::run(|stop| serve(settings, stop)),
         Err(code) => code,
     }
 }
 
-async fn serve(settings: Settings) -> anyhow::Result<()> {
+async fn serve(settings: Settings, stop: Stop) -> anyhow::Result<()> {
     let (setting, database) = settings.postgres.settings("inventory")?;
     let stock = settings.inventory.initial_stock(&[])?;
     let ports = program::ports::<InventoryMigrator>(
@@ -20,8 +20,9 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         settings.http_port,
         &settings.kafka_bootstrap_servers,
         (setting, &database),
+        &stop,
     )
     .await?;
     let service = inventory_service::start(ports, &stock).await?;
-    program::until_stopped(vec![service], "").await
+    program::until_stopped(vec![service], "", &stop).await
 }

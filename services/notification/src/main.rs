@@ -2,25 +2,26 @@
 
 use migrations::NotificationMigrator;
 use notification_service::config::Settings;
-use runtime::program;
+use runtime::program::{self, Stop};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     match runtime::config::parse::<Settings>() {
-        Ok(settings) => program::run(serve(settings)),
+        Ok(settings) => program::run(|stop| serve(settings, stop)),
         Err(code) => code,
     }
 }
 
-async fn serve(settings: Settings) -> anyhow::Result<()> {
+async fn serve(settings: Settings, stop: Stop) -> anyhow::Result<()> {
     let (setting, database) = settings.postgres.settings("notification")?;
     let ports = program::ports::<NotificationMigrator>(
         &settings.common,
         settings.http_port,
         &settings.kafka_bootstrap_servers,
         (setting, &database),
+        &stop,
     )
     .await?;
     let service = notification_service::start(ports).await?;
-    program::until_stopped(vec![service], "").await
+    program::until_stopped(vec![service], "", &stop).await
 }

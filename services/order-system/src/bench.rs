@@ -7,6 +7,7 @@ use clap::Args;
 use hdrhistogram::Histogram;
 use indicatif::{ProgressBar, ProgressStyle};
 use reqwest::Client;
+use runtime::program::Stop;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -60,17 +61,20 @@ impl Measured {
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Measures, and prints the result.
-pub async fn run(settings: BenchSettings) -> Result<()> {
+pub async fn run(settings: BenchSettings, stop: Stop) -> Result<()> {
     let directory = tempfile::tempdir()?;
     let (url, system) = match &settings.url {
         Some(url) => (url.trim_end_matches('/').to_owned(), None),
         None => {
-            let system = System::start(&RunSettings::embedded(directory.path().to_owned()), None).await?;
+            let system = System::start(&RunSettings::embedded(directory.path().to_owned()), None, &stop).await?;
             system.ready().await;
             (system.urls()[0].clone(), Some(system))
         }
     };
-    let measured = measure(&settings, &url).await;
+    let measured = tokio::select! {
+        measured = measure(&settings, &url) => measured,
+        stopped = stop.asked() => Err(stopped.into()),
+    };
     if let Some(system) = system {
         system.stop().await;
     }

@@ -16,7 +16,7 @@ use runtime::database::DatabaseSettings;
 use runtime::event_log::EventLog;
 use runtime::event_log::embedded::EmbeddedLog;
 use runtime::event_log::kafka::KafkaLog;
-use runtime::program::{Ports, Running, open_database};
+use runtime::program::{Ports, Running, Stop, open_database};
 use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::sync::Arc;
@@ -50,7 +50,7 @@ impl DataDir {
 
 impl System {
     /// Starts every service.
-    pub async fn start(settings: &RunSettings, metrics: Option<PrometheusHandle>) -> Result<Self> {
+    pub async fn start(settings: &RunSettings, metrics: Option<PrometheusHandle>, stop: &Stop) -> Result<Self> {
         // Every setting is looked at before anything is done.
         let databases = settings.databases()?;
         let kafka =
@@ -62,13 +62,13 @@ impl System {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let log: Arc<dyn EventLog> = match kafka {
             Some(kafka) => Arc::new(KafkaLog::new(kafka)?),
-            None => Arc::new(embedded_log(&settings.data_dir, &clock).await?),
+            None => Arc::new(embedded_log(&settings.data_dir, &clock, stop).await?),
         };
         let opened = [
-            open_database::<OrderMigrator>("ORDER_DATABASE_URL", &databases[0]).await?,
-            open_database::<PaymentMigrator>("PAYMENT_DATABASE_URL", &databases[1]).await?,
-            open_database::<InventoryMigrator>("INVENTORY_DATABASE_URL", &databases[2]).await?,
-            open_database::<NotificationMigrator>("NOTIFICATION_DATABASE_URL", &databases[3]).await?,
+            open_database::<OrderMigrator>("ORDER_DATABASE_URL", &databases[0], stop).await?,
+            open_database::<PaymentMigrator>("PAYMENT_DATABASE_URL", &databases[1], stop).await?,
+            open_database::<InventoryMigrator>("INVENTORY_DATABASE_URL", &databases[2], stop).await?,
+            open_database::<NotificationMigrator>("NOTIFICATION_DATABASE_URL", &databases[3], stop).await?,
         ];
         let mut ports = opened.into_iter().zip(listeners).map(|(database, listener)| Ports {
             database,
@@ -106,8 +106,8 @@ impl System {
     }
 }
 
-async fn embedded_log(data_dir: &Path, clock: &Arc<dyn Clock>) -> Result<EmbeddedLog> {
+async fn embedded_log(data_dir: &Path, clock: &Arc<dyn Clock>, stop: &Stop) -> Result<EmbeddedLog> {
     let file = DatabaseSettings::Sqlite(data_dir.join("events.sqlite"));
-    let database = open_database::<EventLogMigrator>("--data-dir", &file).await?;
+    let database = open_database::<EventLogMigrator>("--data-dir", &file, stop).await?;
     Ok(EmbeddedLog::open(database, Arc::clone(clock)).await?)
 }

@@ -2,27 +2,27 @@
 
 use order_system::config::{Command, RunSettings, Settings};
 use order_system::{System, bench, documents};
-use runtime::program;
+use runtime::program::{self, Stop};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     match runtime::config::parse::<Settings>() {
         Ok(Settings { command, run }) => match command {
-            None => program::run(serve(run)),
-            Some(Command::Run(run)) => program::run(serve(*run)),
-            Some(Command::Bench(settings)) => program::run(bench::run(settings)),
-            Some(Command::Openapi { write }) => program::run(openapi(write)),
+            None => program::run(|stop| serve(run, stop)),
+            Some(Command::Run(run)) => program::run(|stop| serve(*run, stop)),
+            Some(Command::Bench(settings)) => program::run(|stop| bench::run(settings, stop)),
+            Some(Command::Openapi { write }) => program::run(|stop| openapi(write, stop)),
         },
         Err(code) => code,
     }
 }
 
-async fn serve(settings: RunSettings) -> anyhow::Result<()> {
+async fn serve(settings: RunSettings, stop: Stop) -> anyhow::Result<()> {
     let metrics = program::telemetry(&settings.common)?;
-    let System { services, data_dir } = System::start(&settings, Some(metrics)).await?;
+    let System { services, data_dir } = System::start(&settings, Some(metrics), &stop).await?;
     let hint = hint(services[0].url(), &settings);
-    let ended = program::until_stopped(services, &hint).await;
+    let ended = program::until_stopped(services, &hint, &stop).await;
     drop(data_dir);
     ended
 }
@@ -38,8 +38,8 @@ fn hint(url: &str, settings: &RunSettings) -> String {
     )
 }
 
-async fn openapi(write: Option<PathBuf>) -> anyhow::Result<()> {
-    for (name, document) in documents::documents().await? {
+async fn openapi(write: Option<PathBuf>, stop: Stop) -> anyhow::Result<()> {
+    for (name, document) in documents::documents(&stop).await? {
         match &write {
             Some(directory) => std::fs::write(directory.join(name), document)?,
             None => println!("# {name}\n{document}"),

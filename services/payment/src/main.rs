@@ -2,17 +2,17 @@
 
 use migrations::PaymentMigrator;
 use payment_service::config::Settings;
-use runtime::program;
+use runtime::program::{self, Stop};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     match runtime::config::parse::<Settings>() {
-        Ok(settings) => program::run(serve(settings)),
+        Ok(settings) => program::run(|stop| serve(settings, stop)),
         Err(code) => code,
     }
 }
 
-async fn serve(settings: Settings) -> anyhow::Result<()> {
+async fn serve(settings: Settings, stop: Stop) -> anyhow::Result<()> {
     let (setting, database) = settings.postgres.settings("payment")?;
     let provider = settings.payment.provider()?;
     let ports = program::ports::<PaymentMigrator>(
@@ -20,8 +20,9 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         settings.http_port,
         &settings.kafka_bootstrap_servers,
         (setting, &database),
+        &stop,
     )
     .await?;
     let service = payment_service::start(ports, provider).await?;
-    program::until_stopped(vec![service], "").await
+    program::until_stopped(vec![service], "", &stop).await
 }

@@ -18,19 +18,20 @@ use ractor::{Actor, ActorRef};
 use sea_orm_migration::MigratorTrait;
 use std::future::Future;
 use std::io::IsTerminal;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 /// How long an orderly end may take.
 const DRAIN: Duration = Duration::from_secs(9);
 
 /// Runs a program to its exit code: 0 after an orderly end, 2 for a wrong setting, 1 for anything else.
-pub fn run<F: Future<Output = Result<()>>>(program: F) -> ExitCode {
+pub fn run<F: Future<Output = Result<()>>>(program: impl FnOnce(Stop) -> F) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -38,11 +39,17 @@ pub fn run<F: Future<Output = Result<()>>>(program: F) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let result = runtime.block_on(program);
+    let stop = Stop::default();
+    let result = runtime.block_on(async {
+        stop.listen()?;
+        program(stop).await
+    });
     // What still runs has nothing left to do.
     runtime.shutdown_background();
     match result {
         Ok(()) => ExitCode::SUCCESS,
+        // Nothing had begun, so there was nothing to finish.
+        Err(error) if error.is::<Stopped>() => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
             if error.is::<BadSetting>() { ExitCode::from(BAD_SETTINGS) } else { ExitCode::FAILURE }
@@ -50,10 +57,46 @@ pub fn run<F: Future<Output = Result<()>>>(program: F) -> ExitCode {
     }
 }
 
+/// What SIGTERM and Ctrl-C ask of a program.
+#[derive(Clone, Debug, Default)]
+pub struct Stop {
+    asked: CancellationToken,
+    insisted: CancellationToken,
+}
+
+/// The program was asked to stop before it had anything to finish.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("stopped")]
+pub struct Stopped;
+
+impl Stop {
+    /// Waits until the program is asked to stop.
+    pub async fn asked(&self) -> Stopped {
+        self.asked.cancelled().await;
+        Stopped
+    }
+
+    /// Takes the signals from here on: the first asks for an orderly end, a second for one at once.
+    fn listen(&self) -> Result<()> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let stop = self.clone();
+        tokio::spawn(async move {
+            for token in [stop.asked, stop.insisted] {
+                tokio::select! {
+                    _ = terminate.recv() => token.cancel(),
+                    _ = interrupt.recv() => token.cancel(),
+                }
+            }
+        });
+        Ok(())
+    }
+}
+
 /// Starts logging and metrics.
 pub fn telemetry(common: &Common) -> Result<PrometheusHandle> {
-    // The migrations and the HTTP server tell what the services tell better.
-    let filter = EnvFilter::try_new(format!("sea_orm_migration=warn,poem=warn,{}", common.log))
+    // The migrations, the database's notices and the HTTP server tell what the services tell better.
+    let filter = EnvFilter::try_new(format!("sea_orm_migration=warn,sqlx=warn,poem=warn,{}", common.log))
         .map_err(|error| BadSetting::new("RUST_LOG", format!("{:?}: {error}", common.log)))?;
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let subscriber = subscriber.with_ansi(std::io::stderr().is_terminal());
@@ -76,7 +119,11 @@ pub fn telemetry(common: &Common) -> Result<PrometheusHandle> {
 }
 
 /// Opens a database and brings its schema up to date. Waits for one that is away.
-pub async fn open_database<M: MigratorTrait>(setting: &str, settings: &DatabaseSettings) -> Result<Database> {
+pub async fn open_database<M: MigratorTrait>(
+    setting: &str,
+    settings: &DatabaseSettings,
+    stop: &Stop,
+) -> Result<Database> {
     let mut backoff = Backoff::default();
     loop {
         let opened = async {
@@ -88,7 +135,10 @@ pub async fn open_database<M: MigratorTrait>(setting: &str, settings: &DatabaseS
             Ok(database) => return Ok(database),
             Err(error) if is_transient(&error) => {
                 tracing::warn!(setting, %error, "the database cannot be reached; trying again");
-                backoff.wait().await;
+                tokio::select! {
+                    () = backoff.wait() => {}
+                    stopped = stop.asked() => return Err(stopped.into()),
+                }
             }
             Err(error) => {
                 let hint = match settings {
@@ -123,12 +173,13 @@ pub async fn ports<M: MigratorTrait>(
     http_port: u16,
     kafka_bootstrap_servers: &str,
     (database_setting, database): (&str, &DatabaseSettings),
+    stop: &Stop,
 ) -> Result<Ports> {
     let metrics = telemetry(common)?;
     let kafka = common.kafka(kafka_bootstrap_servers)?;
     let listener = common.listen(http_port)?;
     Ok(Ports {
-        database: open_database::<M>(database_setting, database).await?,
+        database: open_database::<M>(database_setting, database, stop).await?,
         log: Arc::new(KafkaLog::new(kafka)?),
         clock: Arc::new(SystemClock),
         listener,
@@ -153,7 +204,7 @@ impl Running {
         app: BoxEndpoint<'static>,
         tree: impl FnOnce(Box<dyn Fn() -> HttpServer + Send + Sync>) -> Tree,
     ) -> Result<Self> {
-        let url = format!("http://{}", listener.local_addr()?);
+        let url = url_of(listener.local_addr()?);
         let (listener, app) = (Arc::new(listener), Arc::new(app));
         let tree = tree(Box::new(move || HttpServer { listener: Arc::clone(&listener), app: Arc::clone(&app) }));
         let (service, health) = (tree.service, Arc::clone(&tree.health));
@@ -183,9 +234,7 @@ impl Running {
 
 /// Says when the services are ready, and runs them until a signal ends them or one of them ends by itself. A second
 /// signal does not wait for what is under way; the next start takes that up.
-pub async fn until_stopped(mut services: Vec<Running>, hint: &str) -> Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+pub async fn until_stopped(mut services: Vec<Running>, hint: &str, stop: &Stop) -> Result<()> {
     let starting: Vec<_> = services.iter().map(|s| (s.service, s.url.clone(), Arc::clone(&s.health))).collect();
     let announce = async {
         for (service, url, health) in starting {
@@ -199,20 +248,26 @@ pub async fn until_stopped(mut services: Vec<Running>, hint: &str) -> Result<()>
     let outcome = tokio::select! {
         () = announce => Ok(()),
         (_, place, _) = ended => Err(place),
-        _ = terminate.recv() => Ok(()),
-        _ = interrupt.recv() => Ok(()),
+        _ = stop.asked() => Ok(()),
     };
     let outcome = outcome.map_err(|place| anyhow!("{} gave up; its log says why", services[place].service));
     tracing::info!("stopping: finishing what is under way");
-    let stop = join_all(services.into_iter().map(Running::stop));
+    let drained = join_all(services.into_iter().map(Running::stop));
     tokio::select! {
-        stopped = tokio::time::timeout(DRAIN, stop) => {
-            stopped.context("not everything could be finished in time; the next start takes it up")?;
+        in_time = tokio::time::timeout(DRAIN, drained) => {
+            in_time.context("not everything could be finished in time; the next start takes it up")?;
         }
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+        () = stop.insisted.cancelled() => {}
     }
     outcome
+}
+
+/// Where a listener can be reached from its own machine.
+fn url_of(address: SocketAddr) -> String {
+    match address.ip().is_unspecified() {
+        true => format!("http://localhost:{}", address.port()),
+        false => format!("http://{address}"),
+    }
 }
 
 async fn ready(health: &Health) {

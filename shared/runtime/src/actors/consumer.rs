@@ -290,6 +290,7 @@ impl<S: Saga> Actor for Consumer<S> {
             }
             ConsumerMessage::Delivered(Delivery::Revoked(partitions, done), _) => {
                 tracing::info!(service = S::SERVICE, partitions = partitions.len(), "giving partitions back");
+                self.wiring.health.set(Part::EventLog, Err("no partitions are assigned".to_owned()));
                 membership.revoking.push((partitions, done));
                 membership.let_go();
             }

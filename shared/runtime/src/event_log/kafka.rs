@@ -183,7 +183,7 @@ impl EventLog for KafkaLog {
             .set("fetch.wait.max.ms", "100")
             .set("queued.max.messages.kbytes", "16384");
         if let Some(id) = &self.settings.instance_id {
-            config.set("group.instance.id", format!("{group}-{id}"));
+            config.set("group.instance.id", id);
         }
         let context = Rebalancing { deliveries: sender.clone() };
         let consumer: BaseConsumer<Rebalancing> =
