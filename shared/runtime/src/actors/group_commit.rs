@@ -1,11 +1,13 @@
 //! An actor that answers many requests with one piece of work.
 //!
-//! There is no linger: a batch is whatever arrived while the last one ran, and an idle actor waits only for the tasks
-//! that are ready to run. So an idle service works at once, and a busy one does hundreds of requests together.
+//! A batch is whatever arrived while the last one ran, and an idle actor waits only for the tasks that are ready to
+//! run. So an idle service works at once, and a busy one does hundreds of requests together. Only behind a batch of
+//! several is there a short pause: the commits that it saves are worth more than the time.
 
 use async_trait::async_trait;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::task::JoinHandle;
 
 /// The work.
@@ -41,15 +43,20 @@ pub struct Queue<B: Batch> {
     waiting: Vec<(B::Item, RpcReplyPort<B::Answer>)>,
     starting: bool,
     running: Option<JoinHandle<()>>,
+    /// Of the batch that runs or ran last.
+    size: usize,
 }
+
+/// The pause behind a batch of several.
+const PAUSE: Duration = Duration::from_millis(2);
 
 impl<B: Batch> GroupCommit<B> {
     fn start(&self, myself: &ActorRef<Request<B>>, queue: &mut Queue<B>) {
         if queue.waiting.is_empty() {
             return;
         }
-        let size = queue.waiting.len().min(B::LIMIT);
-        let (items, replies): (Vec<_>, Vec<_>) = queue.waiting.drain(..size).unzip();
+        queue.size = queue.waiting.len().min(B::LIMIT);
+        let (items, replies): (Vec<_>, Vec<_>) = queue.waiting.drain(..queue.size).unzip();
         let batch = Arc::clone(&self.0);
         let myself = myself.clone();
         queue.running = Some(tokio::spawn(async move {
@@ -73,7 +80,7 @@ impl<B: Batch> Actor for GroupCommit<B> {
     type Arguments = ();
 
     async fn pre_start(&self, _: ActorRef<Request<B>>, (): ()) -> Result<Queue<B>, ActorProcessingErr> {
-        Ok(Queue { waiting: Vec::new(), starting: false, running: None })
+        Ok(Queue { waiting: Vec::new(), starting: false, running: None, size: 0 })
     }
 
     async fn handle(
@@ -102,7 +109,12 @@ impl<B: Batch> Actor for GroupCommit<B> {
             }
             Request::Ended(Ok(())) => {
                 queue.running = None;
-                self.start(&myself, queue);
+                if queue.size > 1 && queue.waiting.len() < B::LIMIT {
+                    queue.starting = true;
+                    myself.send_after(PAUSE, || Request::Start);
+                } else {
+                    self.start(&myself, queue);
+                }
             }
             Request::Ended(Err(panic)) => return Err(panic.into()),
         }

@@ -50,13 +50,13 @@ enum HealthResponse {
 #[OpenApi]
 impl Operations {
     /// Whether the process runs.
-    #[oai(path = "/health/live", method = "get", tag = "Tag::Operations")]
+    #[oai(path = "/health/live", method = "get", tag = "Tag::Service")]
     async fn live(&self) -> HealthResponse {
         HealthResponse::Well(Json(HealthReport { status: Condition::Up, checks: HashMap::new() }))
     }
 
     /// Whether the service can do its work, and if not, why.
-    #[oai(path = "/health/ready", method = "get", tag = "Tag::Operations")]
+    #[oai(path = "/health/ready", method = "get", tag = "Tag::Service")]
     async fn ready(&self) -> HealthResponse {
         let status = if !self.health.is_ready() {
             Condition::Down
@@ -78,7 +78,7 @@ impl Operations {
     }
 
     /// Metrics in Prometheus' text format.
-    #[oai(path = "/metrics", method = "get", tag = "Tag::Operations")]
+    #[oai(path = "/metrics", method = "get", tag = "Tag::Service")]
     async fn metrics(&self) -> PlainText<String> {
         PlainText(self.metrics.as_ref().map(PrometheusHandle::render).unwrap_or_default())
     }
@@ -88,5 +88,5 @@ impl Operations {
 #[derive(poem_openapi::Tags)]
 pub(super) enum Tag {
     /// For those who run the service.
-    Operations,
+    Service,
 }
