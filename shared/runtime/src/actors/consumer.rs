@@ -96,7 +96,7 @@ impl<S: Saga> Consumer<S> {
                 count_ignored::<S>("unknown-type");
                 return membership.finish(&record.at);
             }
-            Err(bad) => return self.bury(myself.clone(), record, permit, 1, bad.to_string()),
+            Err(bad) => return self.bury(myself.clone(), record, permit, bad.to_string()),
         };
         let order = envelope.payload.order_id();
         let Some(cause) = caused::<S>(&record, envelope) else { return membership.finish(&record.at) };
@@ -105,17 +105,17 @@ impl<S: Saga> Consumer<S> {
         tokio::spawn(delivery.see_through(Arc::clone(&self.wiring), self.attempts, answer));
     }
 
+    /// A message that cannot be read is a dead letter at once: it would not become readable.
     fn bury(
         &self,
         myself: ActorRef<ConsumerMessage>,
         record: Record,
         permit: Option<OwnedSemaphorePermit>,
-        attempts: u32,
         error: String,
     ) {
         let wiring = Arc::clone(&self.wiring);
         tokio::spawn(async move {
-            dead_letter(&wiring, &record, attempts, &error).await;
+            dead_letter(&wiring, &record, 1, &error).await;
             drop(permit);
             let _ = myself.cast(ConsumerMessage::Finished(record.at));
         });

@@ -63,10 +63,20 @@ impl<S: Saga> Batch for Journal<S> {
         }
         let started = Instant::now();
         let size = steps.len();
-        let verdicts = match until_answered(wiring, || wiring.store.commit(steps.clone(), &sent)).await {
+        let mut attempts = 0;
+        let commit = || {
+            attempts += 1;
+            wiring.store.commit(steps.clone(), &sent)
+        };
+        let verdicts = match until_answered(wiring, commit).await {
             Ok(verdicts) => verdicts,
             Err(error) => vec![Verdict::Refused(error.to_string()); size],
         };
+        if attempts > 1 {
+            // What an attempt committed without our seeing it is a conflict by now, and its rows are handed over by
+            // nobody. A publisher that is being started again reads the table first.
+            let _ = wiring.publisher.cast(PublisherMessage::Unsure);
+        }
         metrics::histogram!("journal_commit_seconds", "service" => S::SERVICE).record(started.elapsed().as_secs_f64());
         hand_over(&wiring.publisher, &verdicts);
         let mut verdicts = verdicts.into_iter();

@@ -31,6 +31,8 @@ const DELETE_AFTER: Duration = Duration::from_millis(20);
 pub enum PublisherMessage {
     /// These rows were committed.
     Committed(Vec<Outgoing>),
+    /// A commit's outcome was not seen: the table may hold rows that were not handed over.
+    Unsure,
     /// The log has answered for the first event of each of these orders.
     Appended(Vec<OrderId>, Vec<Result<(), LogError>>),
     /// It is time to delete what was sent.
@@ -107,9 +109,14 @@ impl<S: Saga> Publisher<S> {
         }
         lanes.reading = true;
         lanes.missed = false;
+        self.read(myself, Duration::ZERO);
+    }
+
+    fn read(&self, myself: &ActorRef<PublisherMessage>, pause: Duration) {
         let store = Arc::clone(&self.0.store);
         let myself = myself.clone();
         tokio::spawn(async move {
+            tokio::time::sleep(pause).await;
             let unsent = store.unsent(PAGE).await;
             let _ = myself.cast(PublisherMessage::Unsent(unsent));
         });
@@ -151,6 +158,10 @@ impl<S: Saga> Actor for Publisher<S> {
                     self.send(&myself, lanes, rows);
                 }
             }
+            PublisherMessage::Unsure => {
+                lanes.behind = true;
+                lanes.missed = true;
+            }
             PublisherMessage::Appended(orders, results) => {
                 if lanes.sent.is_empty() {
                     myself.send_after(DELETE_AFTER, || PublisherMessage::Delete);
@@ -181,14 +192,7 @@ impl<S: Saga> Actor for Publisher<S> {
             }
             PublisherMessage::Unsent(Err(error)) => {
                 tracing::warn!(service = S::SERVICE, %error, "the outbox cannot be read; trying again");
-                let store = Arc::clone(&self.0.store);
-                let pause = lanes.backoff.next_pause();
-                tokio::spawn(async move {
-                    tokio::time::sleep(pause).await;
-                    let unsent = store.unsent(PAGE).await;
-                    let _ = myself.cast(PublisherMessage::Unsent(unsent));
-                });
-                return Ok(());
+                self.read(&myself, lanes.backoff.next_pause());
             }
         }
         metrics::gauge!("outbox_pending", "service" => S::SERVICE).set(lanes.outstanding as f64);
