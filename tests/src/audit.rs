@@ -6,7 +6,7 @@ use notification_service::saga::{NotificationSaga, Status as Sent};
 use order_service::saga::{OrderSaga, Stage};
 use payment_service::saga::{PaymentSaga, Stage as Paid};
 use runtime::database::Database;
-use runtime::saga::{Instance, Saga};
+use runtime::saga::Instance;
 use runtime::store::Store;
 use runtime::store::sql::{SqlStore, Table};
 use sea_orm::EntityTrait;
@@ -26,26 +26,23 @@ async fn all<S: Table>(database: &Database) -> Result<HashMap<Uuid, Instance<S>>
     rows.into_iter().map(read).collect()
 }
 
-async fn unsent<S: Table>(database: &Database) -> Result<usize> {
-    Ok(SqlStore::<S>::new(database.clone()).unsent(10).await?.len())
+/// Whether nothing is to be sent, and nothing due.
+async fn quiet<S: Table + Default>(database: &Database) -> Result<bool> {
+    let backlog = SqlStore::new(S::default(), database.clone()).backlog().await?;
+    Ok(backlog.waiting + backlog.unsent == 0)
 }
 
 impl Databases {
     async fn is_quiet(&self) -> Result<bool> {
         let [order, payment, inventory, notification] = &self.0;
-        let unsent = unsent::<OrderSaga>(order).await?
-            + unsent::<PaymentSaga>(payment).await?
-            + unsent::<InventorySaga>(inventory).await?;
-        let pending = all::<OrderSaga>(order)
-            .await?
-            .values()
-            .any(|i| matches!(i.state.stage, Stage::AwaitingPayment | Stage::AwaitingInventory))
-            || all::<PaymentSaga>(payment).await?.values().any(|i| PaymentSaga::pending(&i.state).is_some())
-            || all::<NotificationSaga>(notification)
-                .await?
-                .values()
-                .any(|i| NotificationSaga::pending(&i.state).is_some());
-        Ok(unsent == 0 && !pending)
+        let is_final = |instance: &Instance<OrderSaga>| {
+            !matches!(instance.state.stage, Stage::AwaitingPayment | Stage::AwaitingInventory)
+        };
+        Ok(quiet::<OrderSaga>(order).await?
+            && quiet::<PaymentSaga>(payment).await?
+            && quiet::<InventorySaga>(inventory).await?
+            && quiet::<NotificationSaga>(notification).await?
+            && all::<OrderSaga>(order).await?.values().all(is_final))
     }
 
     /// Waits until nothing is under way, and then finds every violation of the invariants. `foreign` are orders that

@@ -1,7 +1,8 @@
 //! What every event log must do, whatever is behind it.
 
+use crate::topics;
 use anyhow::{Context, Result, ensure};
-use runtime::event_log::{Delivery, EventLog, NewRecord, Record, Subscription};
+use runtime::event_log::{EventLog, NewRecord, Record, Subscription};
 use std::collections::HashMap;
 use std::time::Duration;
 use uuid::Uuid;
@@ -25,14 +26,11 @@ async fn append(log: &dyn EventLog, records: Vec<NewRecord>) -> Result<()> {
 async fn next(subscription: &mut Subscription, mark: &str, count: usize) -> Result<Vec<Record>> {
     let mut found = Vec::new();
     while found.len() < count {
-        let delivery = tokio::time::timeout(PATIENCE, subscription.deliveries.recv())
+        let record = tokio::time::timeout(PATIENCE, topics::next(subscription))
             .await
-            .with_context(|| format!("only {} of {count} records of {mark} came", found.len()))?;
-        match delivery.context("the subscription ended")? {
-            Delivery::Record(record) if text(&record).starts_with(mark) => found.push(record),
-            Delivery::Record(_) | Delivery::Assigned(_) => {}
-            Delivery::Revoked(_, done) => drop(done.send(())),
-            Delivery::Broken(why) => anyhow::bail!(why),
+            .with_context(|| format!("only {} of {count} records of {mark} came", found.len()))??;
+        if text(&record).starts_with(mark) {
+            found.push(record);
         }
     }
     Ok(found)
@@ -70,8 +68,8 @@ async fn from_the_stored_offset(log: &dyn EventLog) -> Result<()> {
     let mut first = log.subscribe(&mark, &[TOPIC.to_owned()]).await?;
     let read = next(&mut first, &mark, 20).await?;
     let seventh = &read[6].at;
-    first.offsets.store(&seventh.partition, seventh.offset + 1);
-    drop(first);
+    first.membership.store(&seventh.partition, seventh.offset + 1);
+    first.membership.leave().await;
     // A member that has just left may still hold the group for a moment; the log sorts that out.
     let mut second = log.subscribe(&mark, &[TOPIC.to_owned()]).await?;
     let again: Vec<String> = next(&mut second, &mark, 13).await?.iter().map(text).collect();

@@ -6,7 +6,7 @@ use contracts::EventType;
 use inventory_service::saga::Stage as Held;
 use order_service::saga::Stage;
 use payment_service::saga::Stage as Paid;
-use runtime::event_log::{Delivery, EventLog, Record};
+use runtime::event_log::{Change, EventLog, Record, Subscription};
 use serde_json::Value;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
@@ -38,16 +38,26 @@ pub async fn read_all(log: &dyn EventLog, topics: &[String]) -> Result<Vec<Recor
     let mut records = Vec::new();
     // Joining a group takes a moment.
     let mut patience = Duration::from_secs(20);
-    while let Ok(Some(delivery)) = tokio::time::timeout(patience, subscription.deliveries.recv()).await {
-        match delivery {
-            Delivery::Record(record) => records.push(record),
-            Delivery::Assigned(_) => {}
-            Delivery::Revoked(_, done) => drop(done.send(())),
-            Delivery::Broken(why) => anyhow::bail!(why),
-        }
+    while let Ok(read) = tokio::time::timeout(patience, next(&mut subscription)).await {
+        records.push(read?);
         patience = SILENCE;
     }
     Ok(records)
+}
+
+/// The next record of a subscription, whatever else happens to it.
+pub async fn next(subscription: &mut Subscription) -> Result<Record> {
+    loop {
+        tokio::select! {
+            biased;
+            change = subscription.changes.recv() => match change.context("the subscription ended")? {
+                Change::Assigned(_) | Change::Away(_) | Change::Back => {}
+                Change::Revoked(_, done) => drop(done.send(())),
+                Change::Broken(why) => anyhow::bail!(why),
+            },
+            record = subscription.records.next() => return record.context("the subscription ended"),
+        }
+    }
 }
 
 /// Every topic of the contract.

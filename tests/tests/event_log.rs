@@ -4,7 +4,7 @@ use migrations::EventLogMigrator;
 use runtime::clock::SystemClock;
 use runtime::database::{Database, DatabaseSettings};
 use runtime::event_log::embedded::EmbeddedLog;
-use runtime::event_log::{Delivery, EventLog, NewRecord};
+use runtime::event_log::{EventLog, NewRecord};
 use std::sync::Arc;
 
 async fn open(directory: &tempfile::TempDir) -> anyhow::Result<EmbeddedLog> {
@@ -33,7 +33,7 @@ async fn what_was_acknowledged_is_there_after_opening_again() -> anyhow::Result<
     let mut subscription = log.subscribe("g", &["order.created".to_owned()]).await?;
     let mut offsets = Vec::new();
     while offsets.len() < 2 {
-        if let Some(Delivery::Record(record)) = subscription.deliveries.recv().await {
+        if let Some(record) = subscription.records.next().await {
             offsets.push(record.at.offset);
         }
     }

@@ -15,9 +15,9 @@ use runtime::clock::SystemClock;
 use runtime::database::{Database, DatabaseSettings};
 use runtime::event_log::embedded::EmbeddedLog;
 use runtime::health::{Health, Part};
-use runtime::saga::{Caused, Instance, Outgoing, Saga, Step};
+use runtime::saga::{Caused, Origin, Outgoing, Saga, Step};
 use runtime::store::sql::SqlStore;
-use runtime::store::{OutboxKey, Store, StoreError, Verdict};
+use runtime::store::{Backlog, Loaded, OutboxKey, Overdue, Store, StoreError, Verdict};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use uuid::Uuid;
@@ -30,7 +30,7 @@ struct CutOnce {
 
 #[async_trait]
 impl Store<OrderSaga> for CutOnce {
-    async fn load(&self, orders: &[OrderId]) -> Result<Vec<Instance<OrderSaga>>, StoreError> {
+    async fn load(&self, orders: &[OrderId]) -> Result<Vec<Loaded<OrderSaga>>, StoreError> {
         self.store.load(orders).await
     }
 
@@ -46,12 +46,21 @@ impl Store<OrderSaga> for CutOnce {
         Ok(verdicts)
     }
 
-    async fn unsent(&self, limit: u64) -> Result<Vec<Outgoing>, StoreError> {
-        self.store.unsent(limit).await
+    async fn unsent(&self, after: Option<OutboxKey>, limit: u64) -> Result<Vec<Outgoing>, StoreError> {
+        self.store.unsent(after, limit).await
     }
 
-    async fn due(&self, now: Timestamp, limit: u64) -> Result<Vec<OrderId>, StoreError> {
-        self.store.due(now, limit).await
+    async fn due(
+        &self,
+        now: Timestamp,
+        after: Option<(Timestamp, OrderId)>,
+        limit: u64,
+    ) -> Result<Vec<Overdue>, StoreError> {
+        self.store.due(now, after, limit).await
+    }
+
+    async fn backlog(&self) -> Result<Backlog, StoreError> {
+        self.store.backlog().await
     }
 }
 
@@ -63,10 +72,16 @@ async fn its_events_are_published_without_a_restart() -> Result<()> {
     orders.migrate::<OrderMigrator>().await?;
     events.migrate::<EventLogMigrator>().await?;
     let log = Arc::new(EmbeddedLog::open(events, Arc::new(SystemClock)).await?);
-    let store = Arc::new(CutOnce { store: SqlStore::new(orders), cut: AtomicBool::new(true) });
+    let store = Arc::new(CutOnce { store: SqlStore::new(OrderSaga::default(), orders), cut: AtomicBool::new(true) });
     let health = Arc::new(Health::starting(true));
-    let wiring =
-        Wiring::new(store, Arc::clone(&log) as _, Arc::new(SystemClock), Arc::new(Nowhere), Arc::clone(&health));
+    let wiring = Wiring::new(
+        OrderSaga::default(),
+        store,
+        Arc::clone(&log) as _,
+        Arc::new(SystemClock),
+        Arc::new(Nowhere),
+        Arc::clone(&health),
+    );
     let children = vec![wiring.journal_child(), wiring.publisher_child(), wiring.loader_child(), wiring.router_child()];
     let tree = Tree { service: OrderSaga::SERVICE, children, health: Arc::clone(&health) };
     let (supervisor, ended) = Supervisor::spawn(None, Supervisor, tree).await?;
@@ -76,7 +91,13 @@ async fn its_events_are_published_without_a_restart() -> Result<()> {
 
     let order = OrderId(Uuid::now_v7());
     let input = Input::Place(Details { customer_id: "c".into(), ..Details::default() });
-    let cause = Caused { id: Uuid::now_v7(), correlation_id: String::new(), traceparent: String::new(), input };
+    let cause = Caused {
+        origin: Origin::Here,
+        id: Uuid::now_v7(),
+        correlation_id: String::new(),
+        traceparent: String::new(),
+        input,
+    };
     let outcome = wiring.order(order, cause).await?;
     assert!(matches!(outcome, Outcome::Nothing(..)), "the second attempt finds the first one's work: {outcome:?}");
     let published = read_all(log.as_ref(), &["order.created".to_owned()]).await?;

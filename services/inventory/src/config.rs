@@ -1,5 +1,6 @@
 //! The settings of inventory-service.
 
+use crate::saga::InventorySaga;
 use crate::stock::MAX_ON_HAND;
 use clap::{Args, Parser};
 use runtime::config::{BadSetting, Common, Postgres};
@@ -54,4 +55,9 @@ impl Inventory {
         }
         Ok(stock.into_iter().collect())
     }
+}
+
+/// The rules as they are set.
+pub fn saga(common: &Common) -> InventorySaga {
+    InventorySaga { deadline: common.inventory_deadline() }
 }

@@ -23,12 +23,13 @@ use runtime::store::sql::SqlStore;
 use saga::InventorySaga;
 use std::sync::Arc;
 
-/// Starts the service.
-pub async fn start(ports: Ports, initial_stock: &[(String, i64)]) -> Result<Running> {
+/// Starts the service with these rules.
+pub async fn start(ports: Ports, saga: InventorySaga, initial_stock: &[(String, i64)]) -> Result<Running> {
     stock::write_initial(&ports.database, initial_stock).await?;
     let health = Arc::new(Health::starting(false));
     let wiring = Wiring::new(
-        Arc::new(SqlStore::<InventorySaga>::new(ports.database.clone())),
+        saga,
+        Arc::new(SqlStore::new(saga, ports.database.clone())),
         ports.log,
         ports.clock,
         Arc::new(Nowhere),

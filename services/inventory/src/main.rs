@@ -1,6 +1,6 @@
 //! Inventory-service alone, on Kafka and PostgreSQL.
 
-use inventory_service::config::Settings;
+use inventory_service::config::{self, Settings};
 use migrations::InventoryMigrator;
 use runtime::program::{self, Stop};
 use std::process::ExitCode;
@@ -23,6 +23,6 @@ async fn serve(settings: Settings, stop: Stop) -> anyhow::Result<()> {
         &stop,
     )
     .await?;
-    let service = inventory_service::start(ports, &stock).await?;
+    let service = inventory_service::start(ports, config::saga(&settings.common), &stock).await?;
     program::until_stopped(vec![service], "", &stop).await
 }

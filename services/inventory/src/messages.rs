@@ -72,6 +72,6 @@ pub fn emit(order_id: OrderId, reservation: &Reservation, event: &Event) -> Opti
                 reason: reason.clone(),
             }))
         }
-        Event::LinesLearned(_) | Event::PaymentLearned(_) | Event::Closed(_) => None,
+        Event::LinesLearned(_) | Event::PaymentHeld(..) | Event::PaymentLearned(_) | Event::Closed(_) => None,
     }
 }

@@ -3,13 +3,16 @@
 //! A reservation needs the order's lines and its payment, which come from two services in any order.
 
 use contracts::{Amount, MissingLine, OrderId, Payload, PaymentId, Timestamp, unfillable};
-use runtime::saga::{Decision, Named, Nothing, Saga};
+use runtime::saga::{Decision, Due, Named, Nothing, Saga};
 use serde::{Deserialize, Serialize};
 use std::convert::Infallible;
 
 /// The saga of inventory-service.
-#[derive(Clone, Debug, PartialEq)]
-pub struct InventorySaga;
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InventorySaga {
+    /// How long a payment is held for an order that is not heard of, in milliseconds; none is for ever.
+    pub deadline: Option<i64>,
+}
 
 /// How far a reservation has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -94,6 +97,8 @@ pub struct Reservation {
     pub missing: Vec<MissingLine>,
     /// Why it failed, was released or was closed.
     pub reason: Option<String>,
+    /// Until when the payment is held for the order.
+    pub deadline: Option<Timestamp>,
 }
 
 /// Why an order is closed.
@@ -114,6 +119,8 @@ pub enum Input {
     PaymentConfirmed(Payment),
     /// `order.failed`, `order.cancelled` or `payment.refunded`
     Closed(Close),
+    /// The order whose payment is held did not come in time.
+    OrderOverdue,
     /// Under the locks: there is enough of everything.
     StockSuffices,
     /// Under the locks: there is too little of these.
@@ -125,6 +132,8 @@ pub enum Input {
 pub enum Event {
     /// The order's lines became known.
     LinesLearned(Vec<Line>),
+    /// The order's payment became known before the order, and is held for it until then.
+    PaymentHeld(Payment, Option<Timestamp>),
     /// The order's payment became known.
     PaymentLearned(Payment),
     /// Every line is held from here on.
@@ -152,13 +161,18 @@ impl Saga for InventorySaga {
     type Event = Event;
     type Effect = Infallible;
 
-    fn decide(reservation: &Reservation, input: &Input) -> Decision<Event> {
+    fn decide(&self, reservation: &Reservation, input: &Input, at: Timestamp) -> Decision<Event> {
         match reservation.stage {
             Stage::Unknown => match input {
                 Input::OrderCreated(lines) => Decision::event(Event::LinesLearned(lines.clone())),
-                Input::PaymentConfirmed(payment) => Decision::event(Event::PaymentLearned(payment.clone())),
+                Input::PaymentConfirmed(payment) => {
+                    let until = self.deadline.map(|millis| at.plus_millis(millis));
+                    Decision::event(Event::PaymentHeld(payment.clone(), until))
+                }
                 Input::Closed(Close::Ended(why) | Close::Refunded(why)) => Decision::event(Event::Closed(why.clone())),
-                Input::StockSuffices | Input::StockShort(_) => Decision::Nothing(Nothing::Unreachable),
+                Input::OrderOverdue | Input::StockSuffices | Input::StockShort(_) => {
+                    Decision::Nothing(Nothing::Unreachable)
+                }
             },
             Stage::AwaitingPayment => match input {
                 Input::OrderCreated(_) => Decision::Nothing(Nothing::Duplicate),
@@ -166,7 +180,9 @@ impl Saga for InventorySaga {
                     both_known(Event::PaymentLearned(payment.clone()), &reservation.lines, payment)
                 }
                 Input::Closed(Close::Ended(why) | Close::Refunded(why)) => Decision::event(Event::Closed(why.clone())),
-                Input::StockSuffices | Input::StockShort(_) => Decision::Nothing(Nothing::Unreachable),
+                Input::OrderOverdue | Input::StockSuffices | Input::StockShort(_) => {
+                    Decision::Nothing(Nothing::Unreachable)
+                }
             },
             Stage::AwaitingOrder => match input {
                 Input::OrderCreated(lines) => match &reservation.payment {
@@ -175,29 +191,33 @@ impl Saga for InventorySaga {
                 },
                 Input::PaymentConfirmed(_) => Decision::Nothing(Nothing::Duplicate),
                 Input::Closed(close) => closed(Event::Closed, close),
+                Input::OrderOverdue => failed("the order was not heard of in time".into(), Vec::new()),
                 Input::StockSuffices | Input::StockShort(_) => Decision::Nothing(Nothing::Unreachable),
             },
             Stage::Allocating => match input {
                 Input::StockSuffices => Decision::event(Event::Reserved),
                 Input::StockShort(missing) => failed("not enough stock".into(), missing.clone()),
-                Input::OrderCreated(_) | Input::PaymentConfirmed(_) | Input::Closed(_) => {
+                Input::OrderCreated(_) | Input::PaymentConfirmed(_) | Input::Closed(_) | Input::OrderOverdue => {
                     Decision::Nothing(Nothing::Unreachable)
                 }
             },
             Stage::Reserved => match input {
                 Input::OrderCreated(_) | Input::PaymentConfirmed(_) => Decision::Nothing(Nothing::Duplicate),
                 Input::Closed(close) => closed(Event::Released, close),
+                Input::OrderOverdue => Decision::Nothing(Nothing::Late),
                 Input::StockSuffices | Input::StockShort(_) => Decision::Nothing(Nothing::Unreachable),
             },
             Stage::Failed => match input {
                 Input::OrderCreated(_) | Input::PaymentConfirmed(_) => Decision::Nothing(Nothing::Duplicate),
                 Input::Closed(_) => Decision::Nothing(Nothing::Informs),
+                Input::OrderOverdue => Decision::Nothing(Nothing::Late),
                 Input::StockSuffices | Input::StockShort(_) => Decision::Nothing(Nothing::Unreachable),
             },
             Stage::Released => match input {
                 Input::OrderCreated(_) | Input::PaymentConfirmed(_) | Input::Closed(_) => {
                     Decision::Nothing(Nothing::Duplicate)
                 }
+                Input::OrderOverdue => Decision::Nothing(Nothing::Late),
                 Input::StockSuffices | Input::StockShort(_) => Decision::Nothing(Nothing::Unreachable),
             },
             Stage::Closed => match input {
@@ -211,6 +231,7 @@ impl Saga for InventorySaga {
                     Some(_) => Decision::Nothing(Nothing::Duplicate),
                 },
                 Input::Closed(_) => Decision::Nothing(Nothing::Duplicate),
+                Input::OrderOverdue => Decision::Nothing(Nothing::Late),
                 Input::StockSuffices | Input::StockShort(_) => Decision::Nothing(Nothing::Unreachable),
             },
         }
@@ -223,18 +244,24 @@ impl Saga for InventorySaga {
                     None => Stage::AwaitingPayment,
                     Some(_) => Stage::Allocating,
                 };
-                Reservation { stage, lines: lines.clone(), ..reservation }
+                Reservation { stage, lines: lines.clone(), deadline: None, ..reservation }
             }
+            Event::PaymentHeld(payment, until) => Reservation {
+                stage: Stage::AwaitingOrder,
+                payment: Some(payment.clone()),
+                deadline: *until,
+                ..reservation
+            },
             Event::PaymentLearned(payment) => {
                 let stage = match reservation.stage {
                     Stage::AwaitingPayment => Stage::Allocating,
-                    Stage::Closed => Stage::Closed,
-                    Stage::Unknown
+                    known @ (Stage::Unknown
                     | Stage::AwaitingOrder
                     | Stage::Allocating
                     | Stage::Reserved
                     | Stage::Failed
-                    | Stage::Released => Stage::AwaitingOrder,
+                    | Stage::Released
+                    | Stage::Closed) => known,
                 };
                 Reservation { stage, payment: Some(payment.clone()), ..reservation }
             }
@@ -243,16 +270,20 @@ impl Saga for InventorySaga {
                 stage: Stage::Failed,
                 reason: Some(reason.clone()),
                 missing: missing.clone(),
+                deadline: None,
                 ..reservation
             },
             Event::Released(why) => Reservation { stage: Stage::Released, reason: Some(why.clone()), ..reservation },
-            Event::Closed(why) => Reservation { stage: Stage::Closed, reason: Some(why.clone()), ..reservation },
+            Event::Closed(why) => {
+                Reservation { stage: Stage::Closed, reason: Some(why.clone()), deadline: None, ..reservation }
+            }
             Event::RefundRequested(_) => reservation,
         }
     }
 
-    fn pending(_: &Reservation) -> Option<(Timestamp, Infallible)> {
-        None
+    fn due(reservation: &Reservation) -> Option<(Timestamp, Due<Input, Infallible>)> {
+        let overdue = Due::Deadline { passed: Input::OrderOverdue, unsent: Input::OrderOverdue };
+        reservation.deadline.map(|deadline| (deadline, overdue))
     }
 
     fn opens(input: &Input) -> bool {

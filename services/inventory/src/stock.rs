@@ -86,31 +86,48 @@ fn change(shelves: &mut Shelves, totals: &BTreeMap<&str, i64>, sign: i64) {
 
 /// Decides the steps that need the stock, and writes what they changed of it. Each product's row is locked once, in
 /// the order of the products, whatever the number of orders in the batch.
-pub async fn settle(transaction: &DatabaseTransaction, steps: &mut [Step<InventorySaga>]) -> Result<(), DbErr> {
-    let releases = |step: &Step<InventorySaga>| step.events.iter().any(|event| matches!(event, Event::Released(_)));
-    let allocates = |step: &Step<InventorySaga>| step.next.state.stage == Stage::Allocating;
-    let products: BTreeSet<String> = steps
-        .iter()
-        .filter(|step| releases(step) || allocates(step))
-        .flat_map(|step| step.next.state.lines.iter().map(|line| line.product_id.clone()))
-        .collect();
+pub async fn settle(
+    saga: &InventorySaga,
+    transaction: &DatabaseTransaction,
+    steps: &mut [Step<InventorySaga>],
+) -> Result<(), DbErr> {
+    let products = products(steps);
     if products.is_empty() {
         return Ok(());
     }
     let before = lock(transaction, products).await?;
     let mut shelves = before.clone();
+    decide(saga, &mut shelves, steps);
+    let changed = shelves.into_iter().filter(|(product, shelf)| before.get(product) != Some(shelf));
+    write_reserved(transaction, changed.map(|(_, shelf)| shelf).collect()).await
+}
+
+fn releases(step: &Step<InventorySaga>) -> bool {
+    step.events.iter().any(|event| matches!(event, Event::Released(_)))
+}
+
+fn allocates(step: &Step<InventorySaga>) -> bool {
+    step.next.state.stage == Stage::Allocating
+}
+
+/// The products whose stock these steps need.
+pub fn products(steps: &[Step<InventorySaga>]) -> BTreeSet<String> {
+    let needing = steps.iter().filter(|step| releases(step) || allocates(step));
+    needing.flat_map(|step| step.next.state.lines.iter().map(|line| line.product_id.clone())).collect()
+}
+
+/// Decides the steps that need the stock, which is locked: first what is released, then what is held.
+pub fn decide(saga: &InventorySaga, shelves: &mut Shelves, steps: &mut [Step<InventorySaga>]) {
     for step in steps.iter().filter(|step| releases(step)) {
-        release(&mut shelves, &step.next.state.lines);
+        release(shelves, &step.next.state.lines);
     }
     for step in steps.iter_mut().filter(|step| allocates(step)) {
-        let input = match allocate(&mut shelves, &step.next.state.lines) {
+        let input = match allocate(shelves, &step.next.state.lines) {
             Ok(()) => Input::StockSuffices,
             Err(missing) => Input::StockShort(missing),
         };
-        step.follow(&input);
+        step.follow(saga, &input);
     }
-    let changed = shelves.into_iter().filter(|(product, shelf)| before.get(product) != Some(shelf));
-    write_reserved(transaction, changed.map(|(_, shelf)| shelf).collect()).await
 }
 
 /// The rows of these products, locked until the transaction ends.

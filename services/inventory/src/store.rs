@@ -55,7 +55,7 @@ impl Table for InventorySaga {
     const DUE_AT: Column = Column::DueAt;
 
     fn write(instance: Instance<Self>, applied: Vec<u8>, due_at: Option<i64>) -> Model {
-        let Reservation { stage, lines, payment, missing, reason } = instance.state;
+        let Reservation { stage, lines, payment, missing, reason, deadline: _ } = instance.state;
         let json = "plain data is JSON";
         Model {
             order_id: instance.order.0,
@@ -90,11 +90,12 @@ impl Table for InventorySaga {
                 payment: row.payment.map(serde_json::from_value).transpose().map_err(text)?,
                 missing: serde_json::from_value(row.missing).map_err(text)?,
                 reason: row.reason,
+                deadline: row.due_at.map(Timestamp),
             },
         })
     }
 
-    async fn settle(transaction: &DatabaseTransaction, steps: &mut [Step<Self>]) -> Result<(), DbErr> {
-        stock::settle(transaction, steps).await
+    async fn settle(&self, transaction: &DatabaseTransaction, steps: &mut [Step<Self>]) -> Result<(), DbErr> {
+        stock::settle(self, transaction, steps).await
     }
 }

@@ -28,7 +28,8 @@ use std::sync::Arc;
 pub async fn start(ports: Ports) -> Result<Running> {
     let health = Arc::new(Health::starting(false));
     let wiring = Wiring::new(
-        Arc::new(SqlStore::<NotificationSaga>::new(ports.database.clone())),
+        NotificationSaga,
+        Arc::new(SqlStore::new(NotificationSaga, ports.database.clone())),
         ports.log,
         Arc::clone(&ports.clock),
         Arc::new(Channels { clock: Arc::clone(&ports.clock) }),

@@ -1,11 +1,11 @@
 //! The rules of an order's notices. `docs/sagas/notification.md` shows every cell; it is generated from this file.
 
 use contracts::{OrderId, Payload, Timestamp};
-use runtime::saga::{Decision, Named, Nothing, Saga};
+use runtime::saga::{Decision, Due, Named, Nothing, Saga};
 use serde::{Deserialize, Serialize};
 
 /// The saga of notification-service.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NotificationSaga;
 
 /// What a customer is told of.
@@ -141,7 +141,7 @@ impl Saga for NotificationSaga {
     type Event = Event;
     type Effect = Notice;
 
-    fn decide(notices: &Notices, input: &Input) -> Decision<Event> {
+    fn decide(&self, notices: &Notices, input: &Input, _: Timestamp) -> Decision<Event> {
         match input {
             Input::Told { occasion, customer_id, text } => match notices.status(*occasion) {
                 None => Decision::event(Event::Recorded(Notice {
@@ -183,9 +183,9 @@ impl Saga for NotificationSaga {
     }
 
     /// One notice at a time, in the order in which they came.
-    fn pending(notices: &Notices) -> Option<(Timestamp, Notice)> {
+    fn due(notices: &Notices) -> Option<(Timestamp, Due<Input, Notice>)> {
         let next = notices.0.iter().find(|notice| notice.status == Status::Pending)?;
-        Some((Timestamp(next.retry_at), next.clone()))
+        Some((Timestamp(next.retry_at), Due::Outside(next.clone())))
     }
 
     fn opens(_: &Input) -> bool {

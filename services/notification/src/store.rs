@@ -113,7 +113,7 @@ impl Table for NotificationSaga {
     }
 
     /// Keeps the record of each notice in step with the rules.
-    async fn settle(transaction: &DatabaseTransaction, steps: &mut [Step<Self>]) -> Result<(), DbErr> {
+    async fn settle(&self, transaction: &DatabaseTransaction, steps: &mut [Step<Self>]) -> Result<(), DbErr> {
         use notifications::{ActiveModel, Column, Entity};
         let records: Vec<ActiveModel> =
             steps.iter().flat_map(records).map(IntoActiveModel::into_active_model).collect();

@@ -3,6 +3,7 @@
 use crate::bench::BenchSettings;
 use clap::{Args, FromArgMatches, Parser, Subcommand};
 use inventory_service::config::Inventory;
+use order_service::config::Orders;
 use payment_service::config::Payment;
 use runtime::config::{BadSetting, Common, postgres_url};
 use runtime::database::DatabaseSettings;
@@ -61,6 +62,9 @@ pub struct RunSettings {
     /// Database of notification-service [default: an SQLite file]
     #[arg(long, env = "NOTIFICATION_DATABASE_URL", value_name = "NOTIFICATION_DATABASE_URL", hide_env_values = true)]
     pub notification_database_url: Option<String>,
+    /// How orders are taken on
+    #[command(flatten)]
+    pub orders: Orders,
     /// The payment provider
     #[command(flatten)]
     pub payment: Payment,

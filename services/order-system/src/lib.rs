@@ -70,19 +70,25 @@ impl System {
             open_database::<InventoryMigrator>("INVENTORY_DATABASE_URL", &databases[2], stop).await?,
             open_database::<NotificationMigrator>("NOTIFICATION_DATABASE_URL", &databases[3], stop).await?,
         ];
-        let mut ports = opened.into_iter().zip(listeners).map(|(database, listener)| Ports {
-            database,
-            log: Arc::clone(&log),
-            clock: Arc::clone(&clock),
-            listener,
-            metrics: metrics.clone(),
-            attempts: settings.common.attempts(),
-        });
+        let mut ports = Vec::new();
+        for (database, listener) in opened.into_iter().zip(listeners) {
+            ports.push(Ports {
+                clock: database.clock().await?,
+                database,
+                log: Arc::clone(&log),
+                listener,
+                metrics: metrics.clone(),
+                attempts: settings.common.attempts(),
+            });
+        }
+        let mut ports = ports.into_iter();
         let mut next = || ports.next().context("four services have four sets of ports");
+        let common = &settings.common;
+        let limit = settings.orders.orders_under_way_limit;
         let services = vec![
-            order_service::start(next()?).await?,
+            order_service::start(next()?, order_service::config::saga(common), limit).await?,
             payment_service::start(next()?, provider).await?,
-            inventory_service::start(next()?, &stock).await?,
+            inventory_service::start(next()?, inventory_service::config::saga(common), &stock).await?,
             notification_service::start(next()?).await?,
         ];
         Ok(System { services, data_dir })

@@ -9,7 +9,7 @@ use poem_openapi::{ApiResponse, Enum, Object, OpenApi, Tags};
 use runtime::actors::Wiring;
 use runtime::actors::order::Outcome;
 use runtime::http::{Fields, JsonAmount, JsonBody, OptionalJsonBody, Refusal};
-use runtime::saga::{Caused, Instance, Named, Rejection, Saga};
+use runtime::saga::{Caused, Instance, Named, Origin, Rejection, Saga};
 use runtime::trace;
 use serde::Deserialize;
 use std::sync::Arc;
@@ -28,6 +28,7 @@ const MAX_LINES: usize = 500;
 pub struct Api {
     wiring: Arc<Wiring<OrderSaga>>,
     window: Semaphore,
+    limit: u64,
 }
 
 #[derive(Tags)]
@@ -184,7 +185,7 @@ struct Acknowledgement {
 /// Why an order ended without delivery.
 #[derive(Clone, Debug, Object)]
 struct OrderReason {
-    /// `PAYMENT_DECLINED`, `OUT_OF_STOCK` or `CANCELLED`.
+    /// `PAYMENT_DECLINED`, `OUT_OF_STOCK`, `PAYMENT_TIMEOUT`, `INVENTORY_TIMEOUT` or `CANCELLED`.
     code: String,
     /// In words.
     message: String,
@@ -213,6 +214,9 @@ struct OrderView {
     /// What it waits for, while it is pending: `AWAITING_PAYMENT` or `AWAITING_INVENTORY`.
     #[oai(skip_serializing_if_is_none)]
     stage: Option<String>,
+    /// Until when it waits for that, ISO 8601, UTC.
+    #[oai(skip_serializing_if_is_none)]
+    deadline: Option<String>,
     /// What is known of the money: `UNKNOWN`, `NONE`, `CHARGED`, `REFUND_DUE` or `REFUNDED`.
     money: String,
     /// Why it ended without delivery, if it did.
@@ -238,7 +242,7 @@ struct OrderView {
 
 impl From<Instance<OrderSaga>> for OrderView {
     fn from(instance: Instance<OrderSaga>) -> Self {
-        let Order { stage, money, details, reason } = instance.state;
+        let Order { stage, money, details, reason, deadline } = instance.state;
         let line = |line: OrderLine| LineView {
             product_id: line.product_id,
             quantity: line.quantity,
@@ -249,6 +253,7 @@ impl From<Instance<OrderSaga>> for OrderView {
             order_id: instance.order.0,
             status,
             stage: (status == OrderStatus::Pending).then(|| stage.name().to_owned()),
+            deadline: deadline.map(|deadline| deadline.to_string()),
             money: money.name().to_owned(),
             reason: reason.map(|reason| OrderReason { code: reason.code, message: reason.message }),
             customer_id: details.customer_id,
@@ -296,6 +301,10 @@ impl Api {
         order: JsonBody<NewOrder>,
     ) -> Result<Accepted, Refusal> {
         let details = order.0.check()?;
+        // More would wait longer than their deadlines allow.
+        if self.wiring.load.under_way() >= self.limit {
+            return Err(Refusal::unavailable("too many orders are under way; nothing was stored, try again"));
+        }
         let order = OrderId(Uuid::now_v7());
         let id = event_id(OrderSaga::SERVICE, order, 1, "place");
         self.take(order, id, Input::Place(details), correlation_id.0, traceparent.0).await
@@ -309,7 +318,7 @@ impl Api {
         #[oai(name = "orderId")]
         order_id: Path<Uuid>,
     ) -> Result<Json<OrderView>, Refusal> {
-        let found = self.wiring.store.load(&[OrderId(order_id.0)]).await?.pop();
+        let found = self.wiring.store.load(&[OrderId(order_id.0)]).await?.pop().map(|loaded| loaded.instance);
         let order = found.ok_or_else(|| Refusal::not_found(format!("there is no order {}", order_id.0)))?;
         Ok(Json(order.into()))
     }
@@ -342,8 +351,8 @@ impl Api {
 
 impl Api {
     /// The routes of this service.
-    pub fn new(wiring: Arc<Wiring<OrderSaga>>) -> Self {
-        Api { wiring, window: Semaphore::new(WINDOW) }
+    pub fn new(wiring: Arc<Wiring<OrderSaga>>, limit: u64) -> Self {
+        Api { wiring, window: Semaphore::new(WINDOW), limit }
     }
 
     async fn take(
@@ -363,7 +372,7 @@ impl Api {
         }
         let correlation_id = correlation_id.unwrap_or_default();
         let traceparent = trace::accept(traceparent.as_deref());
-        let cause = Caused { id, correlation_id: correlation_id.clone(), traceparent, input };
+        let cause = Caused { origin: Origin::Here, id, correlation_id: correlation_id.clone(), traceparent, input };
         let unknown = || {
             let detail = format!("it is not known whether order {order} was changed; GET /api/orders/{order} tells");
             Refusal::unavailable(detail)

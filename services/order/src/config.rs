@@ -1,6 +1,7 @@
 //! The settings of order-service.
 
-use clap::Parser;
+use crate::saga::OrderSaga;
+use clap::{Args, Parser};
 use runtime::config::{Common, Postgres};
 
 /// Takes orders over HTTP and sees them through payment and stock to their end.
@@ -16,7 +17,24 @@ pub struct Settings {
     /// Where the service's own database is
     #[command(flatten)]
     pub postgres: Postgres,
+    /// How orders are taken on
+    #[command(flatten)]
+    pub orders: Orders,
     /// What every service takes
     #[command(flatten)]
     pub common: Common,
+}
+
+/// How orders are taken on.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct Orders {
+    /// Orders that may be under way at the other services before new ones are refused with 503
+    #[arg(long, env = "ORDERS_UNDER_WAY_LIMIT", value_name = "ORDERS_UNDER_WAY_LIMIT", default_value = "4000",
+          value_parser = clap::value_parser!(u64).range(1..))]
+    pub orders_under_way_limit: u64,
+}
+
+/// The rules as they are set.
+pub fn saga(common: &Common) -> OrderSaga {
+    OrderSaga { payment_deadline: common.payment_deadline(), inventory_deadline: common.inventory_deadline() }
 }

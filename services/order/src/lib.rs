@@ -22,17 +22,18 @@ use runtime::store::sql::SqlStore;
 use saga::OrderSaga;
 use std::sync::Arc;
 
-/// Starts the service.
-pub async fn start(ports: Ports) -> Result<Running> {
+/// Starts the service with these rules. Beyond `limit` orders that are under way no more are taken on.
+pub async fn start(ports: Ports, saga: OrderSaga, limit: u64) -> Result<Running> {
     let health = Arc::new(Health::starting(true));
     let wiring = Wiring::new(
-        Arc::new(SqlStore::<OrderSaga>::new(ports.database)),
+        saga,
+        Arc::new(SqlStore::new(saga, ports.database)),
         ports.log,
         ports.clock,
         Arc::new(Nowhere),
         Arc::clone(&health),
     );
-    let routes = (Api::new(Arc::clone(&wiring)), Operations { health, metrics: ports.metrics });
+    let routes = (Api::new(Arc::clone(&wiring), limit), Operations { health, metrics: ports.metrics });
     let api = OpenApiService::new(routes, OrderSaga::SERVICE, env!("CARGO_PKG_VERSION"))
         .description("Takes orders over HTTP and sees them through payment and stock to their end.");
     let app = edge(OrderSaga::SERVICE, api);

@@ -1,7 +1,7 @@
 //! Order-service alone, on Kafka and PostgreSQL.
 
 use migrations::OrderMigrator;
-use order_service::config::Settings;
+use order_service::config::{self, Settings};
 use runtime::program::{self, Stop};
 use std::process::ExitCode;
 
@@ -22,6 +22,7 @@ async fn serve(settings: Settings, stop: Stop) -> anyhow::Result<()> {
         &stop,
     )
     .await?;
-    let service = order_service::start(ports).await?;
+    let service =
+        order_service::start(ports, config::saga(&settings.common), settings.orders.orders_under_way_limit).await?;
     program::until_stopped(vec![service], "", &stop).await
 }

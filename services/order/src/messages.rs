@@ -37,7 +37,7 @@ pub fn receive(payload: Payload) -> Option<Input> {
 pub fn emit(order_id: OrderId, order: &Order, event: &Event, at: Timestamp) -> Option<Payload> {
     let customer_id = order.details.customer_id.clone();
     match event {
-        Event::Placed(details) => Some(Payload::OrderCreated(OrderCreated {
+        Event::Placed(details, _) => Some(Payload::OrderCreated(OrderCreated {
             order_id,
             customer_id,
             total_amount: Amount::Exact(details.total),
@@ -64,6 +64,6 @@ pub fn emit(order_id: OrderId, order: &Order, event: &Event, at: Timestamp) -> O
             reason: reason.clone(),
             cancelled_at: at.to_string(),
         })),
-        Event::MoneyMoved(_) | Event::PaymentAccepted => None,
+        Event::MoneyMoved(_) | Event::PaymentAccepted(_) | Event::DeadlineMoved(_) => None,
     }
 }

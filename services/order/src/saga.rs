@@ -1,12 +1,17 @@
 //! The rules of an order at order-service. `docs/sagas/order.md` shows every cell; it is generated from this file.
 
 use contracts::{Money as Amount, OrderId, OrderLine, Payload, Reason, Timestamp};
-use runtime::saga::{Decision, Named, Nothing, Rejection, Saga};
+use runtime::saga::{Decision, Due, Named, Nothing, Rejection, Saga};
 use std::convert::Infallible;
 
-/// The saga of order-service.
-#[derive(Clone, Debug, PartialEq)]
-pub struct OrderSaga;
+/// The saga of order-service, with how long an order waits for each step, in milliseconds; none is for ever.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OrderSaga {
+    /// For the payment's answer.
+    pub payment_deadline: Option<i64>,
+    /// For the stock's answer, once the payment's is here.
+    pub inventory_deadline: Option<i64>,
+}
 
 /// How far an order has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -102,6 +107,8 @@ pub struct Order {
     pub details: Details,
     /// Why it failed or was cancelled.
     pub reason: Option<Reason>,
+    /// Until when it waits where it stands.
+    pub deadline: Option<Timestamp>,
 }
 
 /// What can come to an order.
@@ -125,17 +132,25 @@ pub enum Input {
     PaymentRefunded,
     /// `inventory.released`
     InventoryReleased,
+    /// The payment's answer did not come in time.
+    PaymentOverdue,
+    /// The stock's answer did not come in time.
+    InventoryOverdue,
+    /// Time has passed, but `order.created` has not reached the log yet.
+    Unpublished,
 }
 
 /// What can happen to an order.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
-    /// It was accepted.
-    Placed(Details),
+    /// It was accepted, and waits for the payment until then.
+    Placed(Details, Option<Timestamp>),
     /// The money was told of.
     MoneyMoved(Money),
-    /// The payment went through; the stock is next.
-    PaymentAccepted,
+    /// The payment went through; it waits for the stock until then.
+    PaymentAccepted(Option<Timestamp>),
+    /// It waits longer where it stands, until then.
+    DeadlineMoved(Option<Timestamp>),
     /// It is paid for and held.
     Confirmed,
     /// It will not be delivered.
@@ -148,6 +163,10 @@ pub enum Event {
 pub const PAYMENT_DECLINED: &str = "PAYMENT_DECLINED";
 /// There is not enough of something.
 pub const OUT_OF_STOCK: &str = "OUT_OF_STOCK";
+/// The payment's answer did not come in time.
+pub const PAYMENT_TIMEOUT: &str = "PAYMENT_TIMEOUT";
+/// The stock's answer did not come in time.
+pub const INVENTORY_TIMEOUT: &str = "INVENTORY_TIMEOUT";
 /// Somebody called the order off.
 pub const CANCELLED: &str = "CANCELLED";
 
@@ -159,10 +178,11 @@ impl Saga for OrderSaga {
     type Event = Event;
     type Effect = Infallible;
 
-    fn decide(order: &Order, input: &Input) -> Decision<Event> {
+    fn decide(&self, order: &Order, input: &Input, at: Timestamp) -> Decision<Event> {
+        let until = |deadline: Option<i64>| deadline.map(|millis| at.plus_millis(millis));
         match order.stage {
             Stage::Unknown => match input {
-                Input::Place(details) => Decision::event(Event::Placed(details.clone())),
+                Input::Place(details) => Decision::event(Event::Placed(details.clone(), until(self.payment_deadline))),
                 Input::Cancel(_)
                 | Input::PaymentConfirmed
                 | Input::PaymentFailed(_)
@@ -171,17 +191,28 @@ impl Saga for OrderSaga {
                 | Input::RefundRequested
                 | Input::PaymentRefunded
                 | Input::InventoryReleased => Decision::Rejected(Rejection::UnknownOrder),
+                Input::PaymentOverdue | Input::InventoryOverdue | Input::Unpublished => {
+                    Decision::Nothing(Nothing::Unreachable)
+                }
             },
             Stage::AwaitingPayment => match input {
                 Input::Place(_) => Decision::Nothing(Nothing::Duplicate),
                 Input::Cancel(reason) => end(order, input, Event::Cancelled(reason.clone())),
-                Input::PaymentConfirmed => with_money(order, input, vec![Event::PaymentAccepted], Nothing::Duplicate),
+                Input::PaymentConfirmed => {
+                    let accepted = Event::PaymentAccepted(until(self.inventory_deadline));
+                    with_money(order, input, vec![accepted], Nothing::Duplicate)
+                }
                 Input::PaymentFailed(reason) => end(order, input, failed(PAYMENT_DECLINED, reason)),
                 // The stock's answer may overtake the payment's, and decides all the same.
                 Input::InventoryReserved => Decision::event(Event::Confirmed),
                 Input::InventoryFailed(reason) => end(order, input, failed(OUT_OF_STOCK, reason)),
                 Input::RefundRequested | Input::PaymentRefunded => with_money(order, input, vec![], Nothing::Duplicate),
+                Input::PaymentOverdue => {
+                    end(order, input, failed(PAYMENT_TIMEOUT, "the payment was not answered in time"))
+                }
+                Input::Unpublished => Decision::event(Event::DeadlineMoved(until(self.payment_deadline))),
                 Input::InventoryReleased => Decision::Nothing(Nothing::Unreachable),
+                Input::InventoryOverdue => Decision::Nothing(Nothing::Late),
             },
             Stage::AwaitingInventory => match input {
                 Input::Place(_) | Input::PaymentConfirmed => Decision::Nothing(Nothing::Duplicate),
@@ -189,7 +220,11 @@ impl Saga for OrderSaga {
                 Input::InventoryReserved => Decision::event(Event::Confirmed),
                 Input::InventoryFailed(reason) => end(order, input, failed(OUT_OF_STOCK, reason)),
                 Input::RefundRequested | Input::PaymentRefunded => with_money(order, input, vec![], Nothing::Duplicate),
+                Input::InventoryOverdue => {
+                    end(order, input, failed(INVENTORY_TIMEOUT, "the stock was not answered in time"))
+                }
                 Input::PaymentFailed(_) | Input::InventoryReleased => Decision::Nothing(Nothing::Unreachable),
+                Input::PaymentOverdue | Input::Unpublished => Decision::Nothing(Nothing::Late),
             },
             Stage::Confirmed => match input {
                 Input::Place(_) | Input::InventoryReserved => Decision::Nothing(Nothing::Duplicate),
@@ -200,6 +235,9 @@ impl Saga for OrderSaga {
                 | Input::RefundRequested
                 | Input::PaymentRefunded
                 | Input::InventoryReleased => Decision::Nothing(Nothing::Unreachable),
+                Input::PaymentOverdue | Input::InventoryOverdue | Input::Unpublished => {
+                    Decision::Nothing(Nothing::Late)
+                }
             },
             Stage::Failed => match input {
                 Input::Place(_) => Decision::Nothing(Nothing::Duplicate),
@@ -209,6 +247,9 @@ impl Saga for OrderSaga {
                 }
                 Input::InventoryReserved | Input::InventoryFailed(_) => Decision::Nothing(Nothing::Late),
                 Input::InventoryReleased => Decision::Nothing(Nothing::Informs),
+                Input::PaymentOverdue | Input::InventoryOverdue | Input::Unpublished => {
+                    Decision::Nothing(Nothing::Late)
+                }
             },
             Stage::Cancelled => match input {
                 Input::Place(_) | Input::Cancel(_) => Decision::Nothing(Nothing::Duplicate),
@@ -217,26 +258,42 @@ impl Saga for OrderSaga {
                 }
                 Input::InventoryReserved | Input::InventoryFailed(_) => Decision::Nothing(Nothing::Late),
                 Input::InventoryReleased => Decision::Nothing(Nothing::Informs),
+                Input::PaymentOverdue | Input::InventoryOverdue | Input::Unpublished => {
+                    Decision::Nothing(Nothing::Late)
+                }
             },
         }
     }
 
     fn evolve(order: Order, event: &Event) -> Order {
         match event {
-            Event::Placed(details) => Order { stage: Stage::AwaitingPayment, details: details.clone(), ..order },
+            Event::Placed(details, until) => {
+                Order { stage: Stage::AwaitingPayment, details: details.clone(), deadline: *until, ..order }
+            }
             Event::MoneyMoved(money) => Order { money: *money, ..order },
-            Event::PaymentAccepted => Order { stage: Stage::AwaitingInventory, ..order },
-            Event::Confirmed => Order { stage: Stage::Confirmed, ..order },
-            Event::Failed(reason) => Order { stage: Stage::Failed, reason: Some(reason.clone()), ..order },
+            Event::PaymentAccepted(until) => Order { stage: Stage::AwaitingInventory, deadline: *until, ..order },
+            Event::DeadlineMoved(until) => Order { deadline: *until, ..order },
+            Event::Confirmed => Order { stage: Stage::Confirmed, deadline: None, ..order },
+            Event::Failed(reason) => {
+                Order { stage: Stage::Failed, reason: Some(reason.clone()), deadline: None, ..order }
+            }
             Event::Cancelled(message) => {
                 let reason = Reason { code: CANCELLED.into(), message: message.clone() };
-                Order { stage: Stage::Cancelled, reason: Some(reason), ..order }
+                Order { stage: Stage::Cancelled, reason: Some(reason), deadline: None, ..order }
             }
         }
     }
 
-    fn pending(_: &Order) -> Option<(Timestamp, Infallible)> {
-        None
+    fn due(order: &Order) -> Option<(Timestamp, Due<Input, Infallible>)> {
+        let waits = match order.stage {
+            Stage::AwaitingPayment => Due::Deadline { passed: Input::PaymentOverdue, unsent: Input::Unpublished },
+            // The payment's answer shows that the order is published.
+            Stage::AwaitingInventory => {
+                Due::Deadline { passed: Input::InventoryOverdue, unsent: Input::InventoryOverdue }
+            }
+            Stage::Unknown | Stage::Confirmed | Stage::Failed | Stage::Cancelled => return None,
+        };
+        order.deadline.map(|deadline| (deadline, waits))
     }
 
     fn opens(input: &Input) -> bool {
@@ -300,7 +357,10 @@ fn money_after(money: Money, input: &Input, ended: bool) -> Money {
         | Input::Cancel(_)
         | Input::InventoryReserved
         | Input::InventoryFailed(_)
-        | Input::InventoryReleased => money,
+        | Input::InventoryReleased
+        | Input::PaymentOverdue
+        | Input::InventoryOverdue
+        | Input::Unpublished => money,
     }
 }
 

@@ -58,7 +58,7 @@ impl Table for OrderSaga {
     const DUE_AT: Column = Column::DueAt;
 
     fn write(instance: Instance<Self>, applied: Vec<u8>, due_at: Option<i64>) -> Model {
-        let Order { stage, money, details, reason } = instance.state;
+        let Order { stage, money, details, reason, deadline: _ } = instance.state;
         let (reason_code, reason_message) = reason.map(|reason| (reason.code, reason.message)).unzip();
         Model {
             order_id: instance.order.0,
@@ -100,6 +100,7 @@ impl Table for OrderSaga {
                     lines,
                 },
                 reason: row.reason_code.zip(row.reason_message).map(|(code, message)| Reason { code, message }),
+                deadline: row.due_at.map(Timestamp),
             },
         })
     }

@@ -28,7 +28,8 @@ use std::sync::Arc;
 pub async fn start(ports: Ports, provider: Arc<dyn PaymentProvider>) -> Result<Running> {
     let health = Arc::new(Health::starting(false));
     let wiring = Wiring::new(
-        Arc::new(SqlStore::<PaymentSaga>::new(ports.database.clone())),
+        PaymentSaga,
+        Arc::new(SqlStore::new(PaymentSaga, ports.database.clone())),
         ports.log,
         Arc::clone(&ports.clock),
         Arc::new(Provided { provider, clock: Arc::clone(&ports.clock) }),

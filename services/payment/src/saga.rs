@@ -4,11 +4,11 @@
 //! function of the payment, and the outcome is committed. No outcome is not a decline: it is asked for again.
 
 use contracts::{Amount, Money, OrderId, Payload, PaymentId, RefundId, Timestamp};
-use runtime::saga::{Decision, Named, Nothing, Saga};
+use runtime::saga::{Decision, Due, Named, Nothing, Saga};
 use serde::{Deserialize, Serialize};
 
 /// The saga of payment-service.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PaymentSaga;
 
 /// How far a payment has come.
@@ -223,7 +223,7 @@ impl Saga for PaymentSaga {
     type Event = Event;
     type Effect = Effect;
 
-    fn decide(payment: &Payment, input: &Input) -> Decision<Event> {
+    fn decide(&self, payment: &Payment, input: &Input, _: Timestamp) -> Decision<Event> {
         match payment.stage {
             Stage::Unknown => match input {
                 Input::OrderCreated { .. } => begin(payment, input),
@@ -346,7 +346,7 @@ impl Saga for PaymentSaga {
         }
     }
 
-    fn pending(payment: &Payment) -> Option<(Timestamp, Effect)> {
+    fn due(payment: &Payment) -> Option<(Timestamp, Due<Input, Effect>)> {
         let order = || Order {
             customer_id: payment.customer_id.clone(),
             amount: payment.amount,
@@ -354,8 +354,10 @@ impl Saga for PaymentSaga {
             attempts: payment.attempts,
         };
         match payment.stage {
-            Stage::Charging | Stage::ChargingToRefund => Some((payment.retry_at, Effect::Charge(order()))),
-            Stage::Refunding => Some((payment.retry_at, Effect::Refund(order()))),
+            Stage::Charging | Stage::ChargingToRefund => {
+                Some((payment.retry_at, Due::Outside(Effect::Charge(order()))))
+            }
+            Stage::Refunding => Some((payment.retry_at, Due::Outside(Effect::Refund(order())))),
             Stage::Unknown | Stage::RefundHeld | Stage::Closed | Stage::Confirmed | Stage::Failed | Stage::Refunded => {
                 None
             }

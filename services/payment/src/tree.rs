@@ -9,8 +9,8 @@ use runtime::http::HttpServer;
 use runtime::saga::Saga;
 use std::sync::Arc;
 
-/// The parts in the order of their start. They are stopped in the reverse order: first nothing new is read, then what
-/// is under way is committed. Events that are not published by then wait in the outbox for the next start.
+/// The parts in the order of their start. They are stopped in the reverse order: first nothing new is taken on, then
+/// what was read is finished and its events are sent, then the group is left, and at last every part ends.
 pub fn tree(
     wiring: &Arc<Wiring<PaymentSaga>>,
     attempts: Attempts,
@@ -24,8 +24,8 @@ pub fn tree(
             wiring.loader_child(),
             wiring.router_child(),
             wiring.timers_child(),
-            Child::new("http", http, |_| {}),
             wiring.consumer_child(attempts),
+            Child::new("http", http, |_| {}),
         ],
         health: Arc::clone(&wiring.health),
     }

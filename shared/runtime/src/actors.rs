@@ -19,9 +19,9 @@ use crate::clock::Clock;
 use crate::event_log::EventLog;
 use crate::health::Health;
 use crate::saga::{Caused, Saga};
-use crate::store::Store;
+use crate::store::{Backlog, Store};
 use async_trait::async_trait;
-use consumer::{Attempts, Consumer};
+use consumer::{Attempts, Consumer, ConsumerMessage};
 use contracts::OrderId;
 use group_commit::{GroupCommit, Request};
 use journal::{Journal, Loader};
@@ -30,6 +30,8 @@ use publisher::{Publisher, PublisherMessage};
 use ractor::rpc::CallResult;
 use ractor::{ActorRef, Message, RpcReplyPort};
 use router::{Router, RouterMessage};
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use supervisor::Child;
 use timers::Timers;
@@ -97,8 +99,48 @@ impl<S: Saga<Effect = std::convert::Infallible>> Outside<S> for Nowhere {
     }
 }
 
-/// What the actors of one service share: each other's addresses, and the ports.
+/// The partitions of the event log whose orders are this replica's. Only their owner acts on time and adopts what a
+/// crash left in the outbox. Two may believe that they own one for a while: that costs duplicates, never order or state.
+#[derive(Debug, Default)]
+pub struct Ownership(RwLock<BTreeSet<i32>>);
+
+impl Ownership {
+    /// These and no others.
+    pub fn set(&self, partitions: BTreeSet<i32>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = partitions;
+    }
+
+    fn contains(&self, partition: i32) -> bool {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).contains(&partition)
+    }
+}
+
+/// How much is waiting, as it was last counted.
+#[derive(Debug, Default)]
+pub struct Load {
+    waiting: AtomicU64,
+    unsent: AtomicU64,
+}
+
+impl Load {
+    /// Notes a count.
+    pub fn set(&self, backlog: Backlog) {
+        self.waiting.store(backlog.waiting, Ordering::Relaxed);
+        self.unsent.store(backlog.unsent, Ordering::Relaxed);
+    }
+
+    /// Orders that are under way at the other services: with something due, and nothing in the outbox.
+    pub fn under_way(&self) -> u64 {
+        self.waiting.load(Ordering::Relaxed).saturating_sub(self.unsent.load(Ordering::Relaxed))
+    }
+}
+
+/// What the actors of one service share: the rules, each other's addresses, and the ports.
 pub struct Wiring<S: Saga> {
+    /// The rules.
+    pub saga: S,
+    /// Reads the log.
+    pub consumer: Address<ConsumerMessage>,
     /// Commits steps.
     pub journal: Address<Request<Journal<S>>>,
     /// Loads orders.
@@ -117,11 +159,16 @@ pub struct Wiring<S: Saga> {
     pub outside: Arc<dyn Outside<S>>,
     /// How the service is.
     pub health: Arc<Health>,
+    /// Whose orders are whose.
+    pub ownership: Ownership,
+    /// How much is waiting, as it was last counted.
+    pub load: Load,
 }
 
 impl<S: Saga> Wiring<S> {
     /// Wires a service to its ports.
     pub fn new(
+        saga: S,
         store: Arc<dyn Store<S>>,
         log: Arc<dyn EventLog>,
         clock: Arc<dyn Clock>,
@@ -129,6 +176,8 @@ impl<S: Saga> Wiring<S> {
         health: Arc<Health>,
     ) -> Arc<Self> {
         Arc::new(Wiring {
+            saga,
+            consumer: Address::default(),
             journal: Address::default(),
             loader: Address::default(),
             publisher: Address::default(),
@@ -138,7 +187,15 @@ impl<S: Saga> Wiring<S> {
             clock,
             outside,
             health,
+            ownership: Ownership::default(),
+            load: Load::default(),
         })
+    }
+
+    /// Whether this order is this replica's.
+    pub fn owns(&self, order: OrderId) -> bool {
+        let partition = self.log.partition_of(order.to_string().as_bytes());
+        partition.is_some_and(|partition| self.ownership.contains(partition))
     }
 
     /// Gives an input to an order and waits until it is committed, or found to change nothing, or refused.
@@ -180,7 +237,8 @@ impl<S: Saga> Wiring<S> {
 
     /// The consumer, supervised.
     pub fn consumer_child(self: &Arc<Self>, attempts: Attempts) -> Child {
-        let wiring = Arc::clone(self);
-        Child::new("consumer", move || Consumer { wiring: Arc::clone(&wiring), attempts }, |_| {})
+        let (wiring, address) = (Arc::clone(self), self.consumer.clone());
+        let make = move || Consumer { wiring: Arc::clone(&wiring), attempts };
+        Child::new("consumer", make, move |actor| address.set(actor)).leaving(|| ConsumerMessage::Leave)
     }
 }

@@ -2,7 +2,6 @@
 //! <https://aws.amazon.com/builders-library/timeouts-retries-and-backoff-with-jitter/>
 
 use std::time::Duration;
-use uuid::Uuid;
 
 /// The pauses of one series of attempts.
 #[derive(Clone, Debug)]
@@ -25,8 +24,8 @@ impl Backoff {
 
     /// The next pause.
     pub fn next_pause(&mut self) -> Duration {
-        let random = u32::try_from(Uuid::new_v4().as_u128() & 0xffff).unwrap_or(0);
-        let pause = self.ceiling * random / 0xffff;
+        // Seeded in the simulation, so that a run can be repeated.
+        let pause = self.ceiling * fastrand::u32(0..=0xffff) / 0xffff;
         self.ceiling = (self.ceiling * 2).min(self.max);
         pause
     }

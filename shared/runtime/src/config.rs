@@ -82,6 +82,14 @@ pub struct Common {
     #[arg(long, env = "CONSUMER_RETRY_INTERVAL_MS", value_name = "CONSUMER_RETRY_INTERVAL_MS", default_value = "1000",
           value_parser = clap::value_parser!(u64).range(0..=600_000))]
     pub consumer_retry_interval_ms: u64,
+    /// How long an order waits for its payment, in milliseconds; 0 is for ever
+    #[arg(long, env = "PAYMENT_DEADLINE_MS", value_name = "PAYMENT_DEADLINE_MS", default_value = "30000",
+          value_parser = clap::value_parser!(i64).range(0..=31_536_000_000))]
+    pub payment_deadline_ms: i64,
+    /// How long an order waits for its stock, and a payment for its order, in milliseconds; 0 is for ever
+    #[arg(long, env = "INVENTORY_DEADLINE_MS", value_name = "INVENTORY_DEADLINE_MS", default_value = "30000",
+          value_parser = clap::value_parser!(i64).range(0..=31_536_000_000))]
+    pub inventory_deadline_ms: i64,
     /// Partitions of a topic that is created
     #[arg(long, env = "KAFKA_PARTITIONS", value_name = "KAFKA_PARTITIONS", default_value = "6",
           value_parser = clap::value_parser!(i32).range(1..=1000))]
@@ -105,6 +113,16 @@ impl Common {
     /// The budget of one message.
     pub fn attempts(&self) -> Attempts {
         Attempts { max: self.consumer_max_attempts, interval: Duration::from_millis(self.consumer_retry_interval_ms) }
+    }
+
+    /// How long an order waits for its payment, in milliseconds; none is for ever.
+    pub fn payment_deadline(&self) -> Option<i64> {
+        (self.payment_deadline_ms > 0).then_some(self.payment_deadline_ms)
+    }
+
+    /// How long an order waits for its stock, in milliseconds; none is for ever.
+    pub fn inventory_deadline(&self) -> Option<i64> {
+        (self.inventory_deadline_ms > 0).then_some(self.inventory_deadline_ms)
     }
 
     /// These brokers, asked as this program is set.

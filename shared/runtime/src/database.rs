@@ -1,12 +1,15 @@
 //! A service's own database: PostgreSQL, or an SQLite file.
 
+use crate::clock::{Clock, SetClock, SystemClock};
+use contracts::Timestamp;
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{
     ConnectOptions, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, SqliteTransactionMode,
-    TransactionOptions, TransactionTrait,
+    Statement, TransactionOptions, TransactionTrait,
 };
 use sea_orm_migration::MigratorTrait;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Where a database is.
@@ -35,6 +38,8 @@ const POSTGRES_WRITERS: u32 = 2;
 const STATEMENTS: usize = 200;
 /// How long to wait for a connection.
 const ACQUIRE: Duration = Duration::from_secs(5);
+/// How often the database is asked for the time.
+const SET_CLOCK: Duration = Duration::from_secs(5);
 /// The key of the advisory lock under which migrations run: "migrate" in ASCII.
 const MIGRATION_LOCK: i64 = 0x006d_6967_7261_7465;
 
@@ -81,11 +86,40 @@ impl Database {
         transaction.commit().await
     }
 
+    /// The database's clock: replicas that share the database agree on what time it is. SQLite has none of its own; there
+    /// the computer's is read once.
+    pub async fn clock(&self) -> Result<Arc<SetClock>, DbErr> {
+        if self.read.get_database_backend() != DbBackend::Postgres {
+            return Ok(Arc::new(SetClock::new(SystemClock.now())));
+        }
+        let clock = Arc::new(SetClock::new(postgres_now(&self.read).await?));
+        let (set, connection) = (Arc::downgrade(&clock), self.read.clone());
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(SET_CLOCK).await;
+                let now = postgres_now(&connection).await;
+                let Some(clock) = set.upgrade() else { return };
+                // While the database is away the clock runs on by itself.
+                if let Ok(now) = now {
+                    clock.set(now);
+                }
+            }
+        });
+        Ok(clock)
+    }
+
     /// Closes every connection.
     pub async fn close(self) -> Result<(), DbErr> {
         self.read.close().await?;
         self.write.close().await
     }
+}
+
+async fn postgres_now(connection: &DatabaseConnection) -> Result<Timestamp, DbErr> {
+    let now = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now";
+    let row = connection.query_one_raw(Statement::from_string(DbBackend::Postgres, now)).await?;
+    let row = row.ok_or_else(|| DbErr::Custom("the database does not say what time it is".into()))?;
+    Ok(Timestamp(row.try_get("", "now")?))
 }
 
 fn postgres(url: &str, connections: u32) -> ConnectOptions {

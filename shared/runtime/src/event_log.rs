@@ -10,6 +10,8 @@ pub mod embedded;
 pub mod kafka;
 
 use async_trait::async_trait;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{mpsc, oneshot};
 
 /// A record to be appended.
@@ -64,33 +66,127 @@ pub struct Position {
     pub offset: i64,
 }
 
-/// What a consumer is told.
+/// What a group member is told of its partitions. It overtakes the records that wait.
 #[derive(Debug)]
-pub enum Delivery {
-    /// A record.
-    Record(Record),
+pub enum Change {
     /// These partitions are this member's from now on.
     Assigned(Vec<Partition>),
     /// These are not any more. The log waits a bounded time for the answer, so that what is in flight can finish and
     /// its offsets be stored before the next owner begins.
     Revoked(Vec<Partition>, oneshot::Sender<()>),
+    /// The log is away, and is waited for.
+    Away(String),
+    /// It is back.
+    Back,
     /// The subscription cannot go on and must be made anew.
     Broken(String),
 }
 
-/// A group member's open subscription. Dropping it leaves the group.
+/// A group member's open subscription.
 pub struct Subscription {
-    /// Bounded: when nobody takes deliveries, the log waits (and keeps its membership meanwhile).
-    pub deliveries: mpsc::Receiver<Delivery>,
-    /// Where progress is stored.
-    pub offsets: Box<dyn Offsets>,
+    /// What changes for this member.
+    pub changes: mpsc::UnboundedReceiver<Change>,
+    /// What it reads.
+    pub records: Records,
+    /// Where its progress is stored, and how it leaves.
+    pub membership: Arc<dyn Membership>,
+}
+
+/// The records of a subscription. Bounded: when nobody takes them, the log waits (and keeps its membership meanwhile).
+/// Records of partitions that were taken away since they were read are left out: their next owner has them.
+pub struct Records {
+    waiting: mpsc::Receiver<(u64, Record)>,
+    generation: Arc<AtomicU64>,
+}
+
+impl Records {
+    /// The next record; none when the subscription has ended. Can be cancelled without loss.
+    pub async fn next(&mut self) -> Option<Record> {
+        loop {
+            let (generation, record) = self.waiting.recv().await?;
+            if generation == self.generation.load(Ordering::SeqCst) {
+                return Some(record);
+            }
+        }
+    }
+}
+
+/// The log's end of a subscription.
+#[derive(Clone)]
+pub struct Deliveries {
+    changes: mpsc::UnboundedSender<Change>,
+    records: mpsc::Sender<(u64, Record)>,
+    generation: Arc<AtomicU64>,
+}
+
+impl Deliveries {
+    /// Both ends of a subscription in which so many records may wait.
+    pub fn channel(waiting: usize) -> (Self, mpsc::UnboundedReceiver<Change>, Records) {
+        let (changes, changed) = mpsc::unbounded_channel();
+        let (records, waiting) = mpsc::channel(waiting);
+        let generation = Arc::new(AtomicU64::new(0));
+        let read = Records { waiting, generation: Arc::clone(&generation) };
+        (Deliveries { changes, records, generation }, changed, read)
+    }
+
+    /// Tells of a change, and whether anybody listens. When partitions are revoked, the records that still wait are
+    /// dropped, since with an eager protocol all partitions are.
+    pub fn change(&self, change: Change) -> bool {
+        if matches!(change, Change::Revoked(..)) {
+            self.generation.fetch_add(1, Ordering::SeqCst);
+        }
+        self.changes.send(change).is_ok()
+    }
+
+    /// How often partitions were revoked so far: to be asked when a record is read, and given with it.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::SeqCst)
+    }
+
+    /// Waits for room for a record; none when nobody listens any more.
+    pub async fn room(&self) -> Option<Room<'_>> {
+        self.records.reserve().await.ok().map(Room)
+    }
+
+    /// Waits until nobody listens any more.
+    pub async fn closed(&self) {
+        self.records.closed().await;
+    }
+}
+
+/// Room for one record.
+pub struct Room<'a>(mpsc::Permit<'a, (u64, Record)>);
+
+impl Room<'_> {
+    /// Delivers a record that was read in this generation.
+    pub fn put(self, generation: u64, record: Record) {
+        self.0.send((generation, record));
+    }
+}
+
+/// How far a group has come in a partition of this member, and how far the partition goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// The partition.
+    pub partition: Partition,
+    /// Everything before this offset was dealt with, as far as it is stored.
+    pub stored: i64,
+    /// The offset of the next record that will be appended.
+    pub end: i64,
 }
 
 /// A group member's progress.
-pub trait Offsets: Send + Sync {
+#[async_trait]
+pub trait Membership: Send + Sync {
     /// The group has dealt with everything before `next` in this partition. Takes effect soon, and at the latest
-    /// when the subscription is dropped.
+    /// when the member leaves.
     fn store(&self, partition: &Partition, next: i64);
+
+    /// The partitions that are this member's now.
+    async fn extents(&self) -> Result<Vec<Extent>, LogError>;
+
+    /// Leaves the group, when what was stored is durable. Dropping the membership leaves it, too, some time later.
+    async fn leave(&self);
 }
 
 /// The log did not take a record, or cannot be used.
@@ -107,6 +203,9 @@ pub trait EventLog: Send + Sync + 'static {
 
     /// Joins a group, from the group's stored offsets or else from the beginning.
     async fn subscribe(&self, group: &str, topics: &[String]) -> Result<Subscription, LogError>;
+
+    /// The number of the partition into which records of this key go, in every topic; none while that is not known.
+    fn partition_of(&self, key: &[u8]) -> Option<i32>;
 }
 
 /// The dead letters of a topic are on a topic of its name with this behind it.

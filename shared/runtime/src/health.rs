@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
+use tokio::sync::watch;
 
 /// A part of a service that can be well or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -12,6 +13,12 @@ pub enum Part {
     EventLog,
     /// The supervised actors.
     Actors,
+    /// Who does what the saga wants done outside, such as a payment provider.
+    Provider,
+    /// Room for events that the log has not taken yet.
+    Outbox,
+    /// Whether messages that were begun come to their end.
+    Progress,
 }
 
 impl Part {
@@ -21,6 +28,9 @@ impl Part {
             Part::Database => "database",
             Part::EventLog => "eventLog",
             Part::Actors => "actors",
+            Part::Provider => "provider",
+            Part::Outbox => "outbox",
+            Part::Progress => "progress",
         }
     }
 }
@@ -29,6 +39,7 @@ impl Part {
 #[derive(Debug)]
 pub struct Health {
     parts: Mutex<BTreeMap<Part, Result<(), String>>>,
+    may_read: watch::Sender<bool>,
     works_without_log: bool,
 }
 
@@ -37,13 +48,22 @@ impl Health {
     /// the event log, as order-service can that accepts orders.
     pub fn starting(works_without_log: bool) -> Self {
         let starting = || Err("starting".to_owned());
-        let parts = [(Part::Database, Ok(())), (Part::EventLog, starting()), (Part::Actors, starting())];
-        Health { parts: Mutex::new(parts.into()), works_without_log }
+        let parts = [
+            (Part::Database, Ok(())),
+            (Part::EventLog, starting()),
+            (Part::Actors, starting()),
+            (Part::Provider, Ok(())),
+            (Part::Outbox, Ok(())),
+            (Part::Progress, Ok(())),
+        ];
+        Health { parts: Mutex::new(parts.into()), may_read: watch::Sender::new(true), works_without_log }
     }
 
     /// Notes a part's condition.
     pub fn set(&self, part: Part, condition: Result<(), String>) {
         self.parts.lock().unwrap_or_else(PoisonError::into_inner).insert(part, condition);
+        let may_read = self.is_well(Part::Database) && self.is_well(Part::Provider);
+        self.may_read.send_if_modified(|before| std::mem::replace(before, may_read) != may_read);
     }
 
     /// Whether this part is well.
@@ -53,9 +73,15 @@ impl Health {
 
     /// Whether the service can do its work.
     pub fn is_ready(&self) -> bool {
-        self.is_well(Part::Database)
-            && self.is_well(Part::Actors)
-            && (self.works_without_log || self.is_well(Part::EventLog))
+        let needed = [Part::Database, Part::Actors, Part::Provider, Part::Outbox, Part::Progress];
+        needed.into_iter().all(|part| self.is_well(part)) && (self.works_without_log || self.is_well(Part::EventLog))
+    }
+
+    /// Waits until a message that is read now could be dealt with: not while the database or the provider is away.
+    /// Meanwhile the log holds what comes.
+    pub async fn until_reading_helps(&self) {
+        // The sender is here, so this cannot fail.
+        let _ = self.may_read.subscribe().wait_for(|may_read| *may_read).await;
     }
 
     /// Every part's condition.

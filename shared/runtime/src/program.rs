@@ -3,7 +3,7 @@
 use crate::actors::consumer::Attempts;
 use crate::actors::supervisor::{Supervisor, SupervisorMessage, Tree};
 use crate::backoff::Backoff;
-use crate::clock::{Clock, SystemClock};
+use crate::clock::Clock;
 use crate::config::{BAD_SETTINGS, BadSetting, Common, LogFormat};
 use crate::database::{Database, DatabaseSettings, is_transient};
 use crate::event_log::EventLog;
@@ -157,7 +157,7 @@ pub struct Ports {
     pub database: Database,
     /// The log of events.
     pub log: Arc<dyn EventLog>,
-    /// What time it is.
+    /// What time it is for the database.
     pub clock: Arc<dyn Clock>,
     /// Where it listens.
     pub listener: TcpListener,
@@ -178,10 +178,11 @@ pub async fn ports<M: MigratorTrait>(
     let metrics = telemetry(common)?;
     let kafka = common.kafka(kafka_bootstrap_servers)?;
     let listener = common.listen(http_port)?;
+    let database = open_database::<M>(database_setting, database, stop).await?;
     Ok(Ports {
-        database: open_database::<M>(database_setting, database, stop).await?,
+        clock: database.clock().await?,
+        database,
         log: Arc::new(KafkaLog::new(kafka)?),
-        clock: Arc::new(SystemClock),
         listener,
         metrics: Some(metrics),
         attempts: common.attempts(),

@@ -63,7 +63,25 @@ pub trait Named: Copy + PartialEq + 'static {
     }
 }
 
-/// The rules of one service for one order.
+/// What an order waits for the time to do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Due<I, E> {
+    /// Something outside of the database is to be done.
+    Outside(E),
+    /// Something did not come in time. It counts only once all that was on the log at that moment is read, so that an
+    /// outage of ours does not end orders whose answers are waiting.
+    Deadline {
+        /// The input that says so.
+        passed: I,
+        /// The input instead, while what this order has to say has not reached the log: nobody could answer yet.
+        unsent: I,
+    },
+}
+
+/// What a saga's state is due to, in short.
+pub type DueOf<S> = Due<<S as Saga>::Input, <S as Saga>::Effect>;
+
+/// The rules of one service for one order. The value holds their settings.
 pub trait Saga: Clone + Debug + PartialEq + Send + Sync + Sized + 'static {
     /// The service's name: its consumer group, and part of every id that it derives.
     const SERVICE: &'static str;
@@ -79,15 +97,15 @@ pub trait Saga: Clone + Debug + PartialEq + Send + Sync + Sized + 'static {
     /// What a state wants done outside the database.
     type Effect: Clone + Debug + Send + Sync;
 
-    /// What this state makes of this input.
-    fn decide(state: &Self::State, input: &Self::Input) -> Decision<Self::Event>;
+    /// What this state makes of this input, which comes at this moment.
+    fn decide(&self, state: &Self::State, input: &Self::Input, at: Timestamp) -> Decision<Self::Event>;
 
     /// The state after this event.
     fn evolve(state: Self::State, event: &Self::Event) -> Self::State;
 
-    /// What is to be done outside while an order stands here, and not before when. It may be done more than once,
-    /// since a crash can hide that it was done; its outcome comes back as an input.
-    fn pending(state: &Self::State) -> Option<(Timestamp, Self::Effect)>;
+    /// What is due while an order stands here, and not before when. What is to be done outside may be done more than
+    /// once, since a crash can hide that it was done; its outcome comes back as an input.
+    fn due(state: &Self::State) -> Option<(Timestamp, DueOf<Self>)>;
 
     /// Whether this input usually is an order's first, so that looking the order up would be wasted.
     fn opens(input: &Self::Input) -> bool;
@@ -136,9 +154,20 @@ impl<S: Saga> Instance<S> {
     }
 }
 
+/// Where an input comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// From the log: another service has heard of the order, so its first event is out.
+    Log,
+    /// From here: a caller, the time, or something that was done outside.
+    Here,
+}
+
 /// An input with what tells it apart and ties it to the request that caused it.
 #[derive(Clone, Debug)]
 pub struct Caused<I> {
+    /// Where it comes from.
+    pub origin: Origin,
     /// An input with an id that was applied before is a duplicate.
     pub id: Uuid,
     /// See [`Envelope::correlation_id`].
@@ -147,6 +176,12 @@ pub struct Caused<I> {
     pub traceparent: String,
     /// The input itself.
     pub input: I,
+}
+
+/// The id of the outcome of what was done outside, as the input that makes this version. The one before it can be
+/// forgotten with it: it cannot come again, since nothing but the version guard lets an outcome in.
+pub fn outcome_id<S: Saga>(order: OrderId, version: i64) -> Uuid {
+    event_id(S::SERVICE, order, version, "outcome")
 }
 
 /// A decided change of one order, not yet committed.
@@ -183,20 +218,23 @@ pub struct Outgoing {
 
 impl<S: Saga> Step<S> {
     /// Decides what `cause` does to `current` at the moment `at`.
-    pub fn decide(current: &Instance<S>, cause: &Caused<S::Input>, at: Timestamp) -> Result<Self, Unmoved> {
+    pub fn decide(saga: &S, current: &Instance<S>, cause: &Caused<S::Input>, at: Timestamp) -> Result<Self, Unmoved> {
         if current.applied.contains(&cause.id) {
             return Err(Unmoved::Nothing(Nothing::Duplicate));
         }
-        let events = match S::decide(&current.state, &cause.input) {
+        // The database's order of versions is the truth; a clock that went backwards must not make ages negative.
+        let at = at.max(current.updated_at);
+        let events = match saga.decide(&current.state, &cause.input, at) {
             Decision::Events(events) => events,
             Decision::Nothing(why) => return Err(Unmoved::Nothing(why)),
             Decision::Rejected(why) => return Err(Unmoved::Rejected(why)),
         };
         let mut next = current.clone();
+        // An attempt outside that was in vain leaves no trace but its count: there may be thousands.
+        next.applied.retain(|id| *id != outcome_id::<S>(current.order, current.version));
         next.version += 1;
         next.applied.push(cause.id);
-        // The database's order of versions is the truth; a clock that went backwards must not make ages negative.
-        next.updated_at = at.max(current.updated_at);
+        next.updated_at = at;
         if current.version == 0 {
             next.created_at = next.updated_at;
         }
@@ -212,8 +250,8 @@ impl<S: Saga> Step<S> {
     }
 
     /// Decides once more, inside the same step, now that something is known that only the transaction could tell.
-    pub fn follow(&mut self, input: &S::Input) {
-        if let Decision::Events(events) = S::decide(&self.next.state, input) {
+    pub fn follow(&mut self, saga: &S, input: &S::Input) {
+        if let Decision::Events(events) = saga.decide(&self.next.state, input, self.next.updated_at) {
             self.take(events);
         }
     }

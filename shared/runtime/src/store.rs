@@ -20,6 +20,37 @@ pub enum Verdict<S: Saga> {
 /// The place of a row of the outbox.
 pub type OutboxKey = (OrderId, i64, i16);
 
+/// An order as it is stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Loaded<S: Saga> {
+    /// The order.
+    pub instance: Instance<S>,
+    /// Its rows of the outbox, in order: what it has to say and, as far as the database knows, has not said.
+    pub unsent: Vec<Outgoing>,
+}
+
+/// An order with something due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Overdue {
+    /// The order.
+    pub order: OrderId,
+    /// Since when.
+    pub since: Timestamp,
+    /// Whether it has rows in the outbox.
+    pub unsent: bool,
+}
+
+/// How much is waiting.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// Orders with something due, now or later.
+    pub waiting: u64,
+    /// Rows of the outbox.
+    pub unsent: u64,
+    /// The oldest row of the outbox.
+    pub oldest_unsent: Option<Timestamp>,
+}
+
 /// The database did not do it. Whether it may still have happened is unknown: look, do not guess.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{message}")]
@@ -33,16 +64,25 @@ pub struct StoreError {
 /// A service's database.
 #[async_trait]
 pub trait Store<S: Saga>: Send + Sync + 'static {
-    /// The orders that are stored, in any order; the others are left out.
-    async fn load(&self, orders: &[OrderId]) -> Result<Vec<Instance<S>>, StoreError>;
+    /// The orders that are stored, in any order; the others are left out. The outbox is read after the orders, so no
+    /// row of a version that is returned is missing.
+    async fn load(&self, orders: &[OrderId]) -> Result<Vec<Loaded<S>>, StoreError>;
 
     /// Commits all of the steps that win in one transaction, state and outbox together, and deletes the rows of the
     /// outbox that were sent. At most one step per order. Answer i is about step i.
     async fn commit(&self, steps: Vec<Step<S>>, sent: &[OutboxKey]) -> Result<Vec<Verdict<S>>, StoreError>;
 
-    /// The first rows of the outbox by order and version. Rows that exist are unsent.
-    async fn unsent(&self, limit: u64) -> Result<Vec<Outgoing>, StoreError>;
+    /// The first rows of the outbox behind this one, by order and version. Rows that exist are unsent.
+    async fn unsent(&self, after: Option<OutboxKey>, limit: u64) -> Result<Vec<Outgoing>, StoreError>;
 
-    /// Orders with something to be done outside that is due.
-    async fn due(&self, now: Timestamp, limit: u64) -> Result<Vec<OrderId>, StoreError>;
+    /// The first orders with something due at this moment behind this one, by time and order.
+    async fn due(
+        &self,
+        now: Timestamp,
+        after: Option<(Timestamp, OrderId)>,
+        limit: u64,
+    ) -> Result<Vec<Overdue>, StoreError>;
+
+    /// How much is waiting.
+    async fn backlog(&self) -> Result<Backlog, StoreError>;
 }

@@ -1,3 +1,4 @@
+use contracts::Timestamp;
 use runtime::saga::{Decision, Nothing, Saga};
 use std::fmt::Write;
 
@@ -7,7 +8,12 @@ pub type Column<'a, S> = (&'a str, <S as Saga>::State);
 pub type Row<'a, S> = (&'a str, <S as Saga>::Input);
 
 /// Every cell of these states and inputs as a Markdown table: what the saga answers.
-pub fn table<S: Saga>(states: &[Column<'_, S>], inputs: &[Row<'_, S>], name: impl Fn(&S::Event) -> String) -> String {
+pub fn table<S: Saga>(
+    saga: &S,
+    states: &[Column<'_, S>],
+    inputs: &[Row<'_, S>],
+    name: impl Fn(&S::Event) -> String,
+) -> String {
     let mut text = String::from("| input |");
     for (state, _) in states {
         write!(text, " {state} |").expect("writing to a string");
@@ -17,7 +23,8 @@ pub fn table<S: Saga>(states: &[Column<'_, S>], inputs: &[Row<'_, S>], name: imp
     for (input_name, input) in inputs {
         write!(text, "\n| {input_name} |").expect("writing to a string");
         for (_, state) in states {
-            write!(text, " {} |", answer(&S::decide(state, input), &name)).expect("writing to a string");
+            write!(text, " {} |", answer(&saga.decide(state, input, Timestamp::default()), &name))
+                .expect("writing to a string");
         }
     }
     text.push('\n');

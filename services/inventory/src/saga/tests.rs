@@ -20,6 +20,7 @@ fn inputs() -> Vec<Row<'static, InventorySaga>> {
         ("`payment.confirmed`", Input::PaymentConfirmed(payment())),
         ("`order.failed` or `order.cancelled`", Input::Closed(Close::Ended("closed".into()))),
         ("`payment.refunded`", Input::Closed(Close::Refunded("refunded".into()))),
+        ("deadline of a held payment", Input::OrderOverdue),
         ("stock: enough", Input::StockSuffices),
         ("stock: too little", Input::StockShort(Vec::new())),
     ]
@@ -57,22 +58,22 @@ fn every_cell_is_as_documented() {
          nothing. `Reserved`, `Failed`, `Released` and `RefundRequested` are told to the others as \
          `inventory.reserved`,\n`inventory.failed`, `inventory.released` and `payment.refund.requested`. `ALLOCATING` is \
          never at rest: it is left in\nthe transaction that enters it, once the stock is locked.\n\n{}",
-        table::<InventorySaga>(&states(), &inputs(), name)
+        table(&InventorySaga::default(), &states(), &inputs(), name)
     );
     golden("docs/sagas/inventory.md", &text);
 }
 
 /// What the transaction does: the stock answers at once.
-fn stock(enough: bool) -> impl Fn(&mut Step<InventorySaga>) {
-    move |step| {
+fn stock(enough: bool) -> impl Fn(&InventorySaga, &mut Step<InventorySaga>) {
+    move |saga, step| {
         if step.next.state.stage == Stage::Allocating {
-            step.follow(&if enough { Input::StockSuffices } else { Input::StockShort(Vec::new()) });
+            step.follow(saga, &if enough { Input::StockSuffices } else { Input::StockShort(Vec::new()) });
         }
     }
 }
 
 fn message() -> impl Strategy<Value = Input> {
-    (0..5_usize).prop_map(|i| inputs().swap_remove(i).1)
+    (0..6_usize).prop_map(|i| inputs().swap_remove(i).1)
 }
 
 proptest! {

@@ -45,7 +45,7 @@ fn every_cell_is_as_documented() {
          notices of\n`order.failed`, `order.cancelled` and `payment.refunded` differ in one cell: nothing supersedes \
          them, so they are\nrecorded as PENDING. An order's notices are sent one at a time, in the order in which \
          they came.\n\n{}",
-        table::<NotificationSaga>(&states(), &inputs(), name)
+        table(&NotificationSaga, &states(), &inputs(), name)
     );
     golden("docs/sagas/notification.md", &text);
 }
@@ -60,7 +60,7 @@ proptest! {
         let mut sent = Vec::new();
         for (occasion, deliver) in messages.into_iter().zip(deliver) {
             story.feed(told(occasion));
-            while deliver && let Some((_, notice)) = NotificationSaga::pending(&story.instance.state) {
+            while deliver && let Some((_, Due::Outside(notice))) = NotificationSaga::due(&story.instance.state) {
                 sent.push(notice.occasion);
                 story.feed(Input::Delivered(notice.occasion));
             }

@@ -19,14 +19,18 @@ fn inputs() -> Vec<Row<'static, OrderSaga>> {
         ("`payment.refund.requested`", Input::RefundRequested),
         ("`payment.refunded`", Input::PaymentRefunded),
         ("`inventory.released`", Input::InventoryReleased),
+        ("payment deadline", Input::PaymentOverdue),
+        ("inventory deadline", Input::InventoryOverdue),
+        ("deadline, `order.created` not published", Input::Unpublished),
     ]
 }
 
 fn name(event: &Event) -> String {
     match event {
-        Event::Placed(_) => "Placed".into(),
+        Event::Placed(..) => "Placed".into(),
         Event::MoneyMoved(money) => format!("money {}", money.name()),
-        Event::PaymentAccepted => "PaymentAccepted".into(),
+        Event::PaymentAccepted(_) => "PaymentAccepted".into(),
+        Event::DeadlineMoved(_) => "DeadlineMoved".into(),
         Event::Confirmed => "Confirmed".into(),
         Event::Failed(reason) => format!("Failed {}", reason.code),
         Event::Cancelled(_) => "Cancelled".into(),
@@ -47,13 +51,18 @@ fn every_cell_is_as_documented() {
             .iter()
             .map(|money| (money.name(), Order { stage: *stage, money: *money, ..Order::default() }))
             .collect();
-        write!(text, "\n## {}\n\n{}", stage.name(), table::<OrderSaga>(&states, &inputs(), name)).unwrap();
+        write!(text, "\n## {}\n\n{}", stage.name(), table(&OrderSaga::default(), &states, &inputs(), name)).unwrap();
     }
     golden("docs/sagas/order.md", &text);
 }
 
 fn any_input() -> impl Strategy<Value = Input> {
     (0..inputs().len()).prop_map(|i| inputs().swap_remove(i).1)
+}
+
+/// What comes from the log or a caller, and so may come again; time does not.
+fn any_message() -> impl Strategy<Value = Input> {
+    (0..9_usize).prop_map(|i| inputs().swap_remove(i).1)
 }
 
 fn rank(money: Money) -> u8 {
@@ -90,7 +99,7 @@ proptest! {
     }
 
     #[test]
-    fn what_was_heard_once_tells_nothing_new(inputs in prop::collection::vec(any_input(), 0..20)) {
+    fn what_was_heard_once_tells_nothing_new(inputs in prop::collection::vec(any_message(), 0..20)) {
         let mut story = Story::<OrderSaga>::default();
         story.feed(Input::Place(details()));
         inputs.iter().cloned().for_each(|input| { story.feed(input); });
@@ -123,5 +132,39 @@ proptest! {
         story.feed(Input::Place(details()));
         answers.into_iter().for_each(|answer| { story.feed(answer); });
         prop_assert_eq!((story.instance.state.stage, story.instance.state.money), (stage, money), "{}", story);
+    }
+}
+
+/// Success after a deadline, and a deadline after success: one outcome, and the money follows it.
+#[test]
+fn a_deadline_counts_in_its_own_stage_and_a_late_success_is_compensated() {
+    use Input::*;
+    let rows: &[(&[Input], Stage, Money, Option<&str>)] = &[
+        (&[PaymentOverdue], Stage::Failed, Money::Unknown, Some(PAYMENT_TIMEOUT)),
+        (&[PaymentOverdue, PaymentConfirmed], Stage::Failed, Money::RefundDue, Some(PAYMENT_TIMEOUT)),
+        (&[PaymentConfirmed, PaymentOverdue], Stage::AwaitingInventory, Money::Charged, None),
+        (&[InventoryOverdue, PaymentConfirmed], Stage::AwaitingInventory, Money::Charged, None),
+        (&[PaymentConfirmed, InventoryOverdue], Stage::Failed, Money::RefundDue, Some(INVENTORY_TIMEOUT)),
+        (
+            &[PaymentConfirmed, InventoryOverdue, InventoryReserved, PaymentRefunded, InventoryReleased],
+            Stage::Failed,
+            Money::Refunded,
+            Some(INVENTORY_TIMEOUT),
+        ),
+        (&[PaymentConfirmed, InventoryReserved, InventoryOverdue], Stage::Confirmed, Money::Charged, None),
+        (&[Unpublished, Unpublished], Stage::AwaitingPayment, Money::Unknown, None),
+    ];
+    for (inputs, stage, money, code) in rows {
+        let mut story = Story::<OrderSaga>::default();
+        story.saga = OrderSaga { payment_deadline: Some(30_000), inventory_deadline: Some(20_000) };
+        story.feed(Place(details()));
+        inputs.iter().cloned().for_each(|input| {
+            story.feed(input);
+        });
+        let order = &story.instance.state;
+        let found = order.reason.as_ref().map(|reason| reason.code.as_str());
+        assert_eq!((order.stage, order.money, found), (*stage, *money, *code), "{story}");
+        let waits = matches!(stage, Stage::AwaitingPayment | Stage::AwaitingInventory);
+        assert_eq!(OrderSaga::due(order).is_some(), waits, "{story}");
     }
 }

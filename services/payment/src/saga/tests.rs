@@ -77,14 +77,14 @@ fn every_cell_is_as_documented() {
          `Confirmed`, `Failed` and `Refunded` are told to the others as `payment.confirmed`, `payment.failed` and\n\
          `payment.refunded`. In `CHARGING`, `CHARGING_TO_REFUND` and `REFUNDING` the provider is asked until it \
          answers.\n\n{}",
-        table::<PaymentSaga>(&states(), &inputs(), name)
+        table(&PaymentSaga, &states(), &inputs(), name)
     );
     golden("docs/sagas/payment.md", &text);
 }
 
 /// A provider that gives no outcome a few times and then the one it was made for, once per key.
 fn see_through(story: &mut Story<PaymentSaga>, declines: bool, mut silences: u8) {
-    while let Some((_, effect)) = PaymentSaga::pending(&story.instance.state) {
+    while let Some((_, Due::Outside(effect))) = PaymentSaga::due(&story.instance.state) {
         let input = match effect {
             _ if silences > 0 => {
                 silences -= 1;

@@ -5,23 +5,35 @@
 //! take events in any order.
 
 use super::order::Outcome;
+use super::publisher::PublisherMessage;
 use super::router::RouterMessage;
 use super::{Unavailable, Wiring};
 use crate::acknowledgements::Acknowledgements;
 use crate::backoff::Backoff;
-use crate::event_log::{DEAD_LETTER_SUFFIX, Delivery, EventLog, NewRecord, Offsets, Partition, Position, Record};
+use crate::event_log::{
+    Change, DEAD_LETTER_SUFFIX, Extent, LogError, Membership, NewRecord, Partition, Position, Record,
+};
 use crate::health::Part;
-use crate::saga::{Caused, Nothing, Saga};
+use crate::saga::{Caused, Nothing, Origin, Saga};
 use async_trait::async_trait;
 use contracts::{Decoded, Envelope, OrderId, decode};
-use ractor::{Actor, ActorProcessingErr, ActorRef};
-use std::collections::HashMap;
+use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 /// Messages of one service that are in flight at a time.
 const WINDOW: usize = 2_000;
+/// How often is looked for messages that do not come to their end.
+const LOOK: Duration = Duration::from_secs(1);
+/// How long a partition may stand still with a message in hand while everything that it needs is there.
+const STUCK: Duration = Duration::from_secs(20);
+/// How long the last events may take to be sent when the service ends.
+const FLUSH: Duration = Duration::from_secs(3);
 
 /// How often one message is tried.
 #[derive(Clone, Copy, Debug)]
@@ -34,12 +46,22 @@ pub struct Attempts {
 
 /// A message to the consumer.
 pub enum ConsumerMessage {
-    /// The group was joined; here its progress is stored.
-    Subscribed(Box<dyn Offsets>),
-    /// From the log; a record has a place in the window.
-    Delivered(Delivery, Option<OwnedSemaphorePermit>),
+    /// The group was joined.
+    Joined(Arc<dyn Membership>),
+    /// From the log: a record, with its place in the window.
+    Read(Record, OwnedSemaphorePermit),
+    /// From the log: something about the group.
+    Changed(Change),
     /// A record was dealt with.
     Finished(Position),
+    /// Answer when everything has been dealt with that is on the log now, in this member's partitions.
+    CatchUp(RpcReplyPort<()>),
+    /// The log says how far it goes now.
+    Extents(Result<Vec<Extent>, LogError>, RpcReplyPort<()>),
+    /// Time to see whether what was begun comes to its end.
+    Look,
+    /// Read no more, finish what is in flight, have its events sent, leave the group, and end.
+    Leave,
 }
 
 /// The actor.
@@ -50,26 +72,53 @@ pub struct Consumer<S: Saga> {
     pub attempts: Attempts,
 }
 
-/// A group member's state.
-pub struct Membership {
-    offsets: Option<Box<dyn Offsets>>,
-    partitions: HashMap<Partition, Acknowledgements>,
+/// What a group member knows.
+pub struct Reading {
+    /// Also ends with this value.
+    _feed: AbortOnDropHandle<()>,
+    /// Tells the feed to read no more.
+    quiet: CancellationToken,
+    member: Option<Arc<dyn Membership>>,
+    partitions: HashMap<Partition, Progress>,
     revoking: Vec<(Vec<Partition>, oneshot::Sender<()>)>,
+    catching_up: Vec<(Vec<Extent>, RpcReplyPort<()>)>,
+    leaving: bool,
 }
 
-impl Membership {
+/// A partition's records in flight, and everything before them.
+#[derive(Default)]
+struct Progress {
+    in_flight: Acknowledgements,
+    /// Everything before it is dealt with.
+    done: i64,
+    /// Since when nothing moved while something was in flight.
+    still_since: Option<Instant>,
+}
+
+impl Reading {
+    fn begin(&mut self, at: &Position) {
+        let progress = self.partitions.entry(at.partition.clone()).or_default();
+        progress.in_flight.begin(at.offset);
+        progress.still_since.get_or_insert_with(Instant::now);
+    }
+
     fn finish(&mut self, at: &Position) {
-        let Some(in_flight) = self.partitions.get_mut(&at.partition) else { return };
-        if let (Some(next), Some(offsets)) = (in_flight.finish(at.offset), &self.offsets) {
-            offsets.store(&at.partition, next);
+        let Some(progress) = self.partitions.get_mut(&at.partition) else { return };
+        if let Some(next) = progress.in_flight.finish(at.offset) {
+            progress.done = next;
+            progress.still_since = (!progress.in_flight.is_idle()).then(Instant::now);
+            if let Some(member) = &self.member {
+                member.store(&at.partition, next);
+            }
         }
         self.let_go();
+        self.answer();
     }
 
     /// Gives back the partitions that are to be revoked and have nothing in flight.
     fn let_go(&mut self) {
         let partitions = &self.partitions;
-        let idle = |revoked: &Partition| partitions.get(revoked).is_none_or(Acknowledgements::is_idle);
+        let idle = |revoked: &Partition| partitions.get(revoked).is_none_or(|progress| progress.in_flight.is_idle());
         let ready: Vec<_> = self.revoking.extract_if(.., |(revoked, _)| revoked.iter().all(idle)).collect();
         for (revoked, done) in ready {
             self.partitions.retain(|partition, _| !revoked.contains(partition));
@@ -77,45 +126,69 @@ impl Membership {
             let _ = done.send(());
         }
     }
+
+    /// Answers those who wait until everything up to some extent is dealt with.
+    fn answer(&mut self) {
+        let partitions = &self.partitions;
+        let reached = |extent: &Extent| {
+            extent.stored >= extent.end
+                || partitions.get(&extent.partition).is_some_and(|progress| progress.done >= extent.end)
+        };
+        for (_, reply) in self.catching_up.extract_if(.., |(extents, _)| extents.iter().all(reached)) {
+            // Who asked may have given up.
+            let _ = reply.send(());
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.partitions.values().all(|progress| progress.in_flight.is_idle())
+    }
+
+    /// What stands still has a reason.
+    fn excuse(&mut self) {
+        for progress in self.partitions.values_mut().filter(|progress| progress.still_since.is_some()) {
+            progress.still_since = Some(Instant::now());
+        }
+    }
+
+    /// The partition that has stood still for longest, and for how long.
+    fn stillest(&self) -> Option<(&Partition, Duration)> {
+        let still = |(partition, progress): (_, &Progress)| Some((partition, progress.still_since?.elapsed()));
+        self.partitions.iter().filter_map(still).max_by_key(|(_, still)| *still)
+    }
 }
 
 impl<S: Saga> Consumer<S> {
     fn receive(
         &self,
         myself: &ActorRef<ConsumerMessage>,
-        membership: &mut Membership,
+        reading: &mut Reading,
         record: Record,
-        permit: Option<OwnedSemaphorePermit>,
+        permit: OwnedSemaphorePermit,
     ) {
-        membership.partitions.entry(record.at.partition.clone()).or_default().begin(record.at.offset);
+        reading.begin(&record.at);
         let topic = &record.at.partition.topic;
         let envelope = match decode(topic, record.key.as_deref(), record.value.as_deref()) {
             Ok(Decoded::Event(envelope)) => envelope,
             Ok(Decoded::UnknownType(event_type)) => {
                 tracing::debug!(service = S::SERVICE, topic, event_type, "an event of unknown type is ignored");
                 count_ignored::<S>("unknown-type");
-                return membership.finish(&record.at);
+                return reading.finish(&record.at);
             }
             Err(bad) => return self.bury(myself.clone(), record, permit, bad.to_string()),
         };
         let order = envelope.payload.order_id();
-        let Some(cause) = caused::<S>(&record, envelope) else { return membership.finish(&record.at) };
+        let Some(cause) = caused::<S>(&record, envelope) else { return reading.finish(&record.at) };
         let answer = give(&self.wiring, order, cause.clone());
         let delivery = InFlight { myself: myself.clone(), record, permit, order, cause };
         tokio::spawn(delivery.see_through(Arc::clone(&self.wiring), self.attempts, answer));
     }
 
     /// A message that cannot be read is a dead letter at once: it would not become readable.
-    fn bury(
-        &self,
-        myself: ActorRef<ConsumerMessage>,
-        record: Record,
-        permit: Option<OwnedSemaphorePermit>,
-        error: String,
-    ) {
+    fn bury(&self, myself: ActorRef<ConsumerMessage>, record: Record, permit: OwnedSemaphorePermit, error: String) {
         let wiring = Arc::clone(&self.wiring);
         tokio::spawn(async move {
-            dead_letter(&wiring, &record, 1, &error).await;
+            dead_letter(&wiring, &record, 1, "unreadable", &error).await;
             drop(permit);
             let _ = myself.cast(ConsumerMessage::Finished(record.at));
         });
@@ -133,6 +206,7 @@ fn give<S: Saga>(wiring: &Wiring<S>, order: OrderId, cause: Caused<S::Input>) ->
 
 fn caused<S: Saga>(record: &Record, envelope: Envelope) -> Option<Caused<S::Input>> {
     Some(Caused {
+        origin: Origin::Log,
         id: envelope.event_id,
         correlation_id: envelope.correlation_id,
         traceparent: record.header("traceparent").unwrap_or_default().to_owned(),
@@ -144,7 +218,7 @@ fn caused<S: Saga>(record: &Record, envelope: Envelope) -> Option<Caused<S::Inpu
 struct InFlight<S: Saga> {
     myself: ActorRef<ConsumerMessage>,
     record: Record,
-    permit: Option<OwnedSemaphorePermit>,
+    permit: OwnedSemaphorePermit,
     order: OrderId,
     cause: Caused<S::Input>,
 }
@@ -167,7 +241,7 @@ impl<S: Saga> InFlight<S> {
                     break;
                 }
                 Ok(Outcome::Rejected(why)) => {
-                    dead_letter(&wiring, &self.record, attempt, &why.to_string()).await;
+                    dead_letter(&wiring, &self.record, attempt, "rejected", &why.to_string()).await;
                     break;
                 }
                 Ok(Outcome::Refused(why)) => Some(why),
@@ -178,7 +252,7 @@ impl<S: Saga> InFlight<S> {
             match failure {
                 None => outage.wait().await,
                 Some(why) if attempt >= attempts.max => {
-                    dead_letter(&wiring, &self.record, attempt, &why).await;
+                    dead_letter(&wiring, &self.record, attempt, "failed", &why).await;
                     break;
                 }
                 Some(_) => {
@@ -211,8 +285,9 @@ fn count_nothing<S: Saga>(why: Nothing) {
 /// Longest `dlt-error` header, in bytes.
 const ERROR_LIMIT: usize = 1024;
 
-/// Writes a message to its dead-letter topic, and waits until it is there: nothing is skipped.
-async fn dead_letter<S: Saga>(wiring: &Wiring<S>, record: &Record, attempts: u32, error: &str) {
+/// Writes a message to its dead-letter topic, and waits until it is there: nothing is skipped. `reason` is for the
+/// counter, `error` for people.
+async fn dead_letter<S: Saga>(wiring: &Wiring<S>, record: &Record, attempts: u32, reason: &'static str, error: &str) {
     let Position { partition: Partition { topic, partition }, offset } = &record.at;
     tracing::warn!(service = S::SERVICE, topic, partition, offset, attempts, error, "a message is a dead letter");
     let error = &error[..error.floor_char_boundary(ERROR_LIMIT)];
@@ -233,73 +308,180 @@ async fn dead_letter<S: Saga>(wiring: &Wiring<S>, record: &Record, attempts: u32
         value: record.value.clone(),
         headers,
     };
+    let waiting = metrics::gauge!("dead_letters_waiting", "service" => S::SERVICE);
+    waiting.increment(1.0);
     let mut backoff = Backoff::default();
     while let Some(Err(error)) = wiring.log.append(vec![letter.clone()]).await.pop() {
         tracing::error!(service = S::SERVICE, topic, partition, offset, %error, "a dead letter cannot be written; the partition waits");
         backoff.wait().await;
     }
-    metrics::counter!("dead_letters_total", "service" => S::SERVICE, "topic" => topic.clone()).increment(1);
+    waiting.decrement(1.0);
+    metrics::counter!("dead_letters_total", "service" => S::SERVICE, "topic" => topic.clone(), "reason" => reason)
+        .increment(1);
 }
 
-/// Joins the group, which waits while the log is away, and feeds the actor what comes, no more than the window allows.
-async fn feed<S: Saga>(log: Arc<dyn EventLog>, consumer: ActorRef<ConsumerMessage>) {
+/// Joins the group, which waits while the log is away, and feeds the actor what comes: no more than the window allows,
+/// and nothing while it could not be dealt with. Once it is to be quiet, it passes on what changes, but reads no more.
+async fn feed<S: Saga>(wiring: Arc<Wiring<S>>, consumer: ActorRef<ConsumerMessage>, quiet: CancellationToken) {
     let topics: Vec<String> = S::READS.iter().map(|event_type| event_type.topic().to_owned()).collect();
-    let mut subscription = match log.subscribe(S::SERVICE, &topics).await {
+    let mut subscription = match wiring.log.subscribe(S::SERVICE, &topics).await {
         Ok(subscription) => subscription,
         Err(error) => {
-            let _ = consumer.cast(ConsumerMessage::Delivered(Delivery::Broken(error.to_string()), None));
+            let _ = consumer.cast(ConsumerMessage::Changed(Change::Broken(error.to_string())));
             return;
         }
     };
-    let mut open = consumer.cast(ConsumerMessage::Subscribed(subscription.offsets)).is_ok();
+    let mut open = consumer.cast(ConsumerMessage::Joined(subscription.membership)).is_ok();
     let window = Arc::new(Semaphore::new(WINDOW));
-    while open && let Some(delivery) = subscription.deliveries.recv().await {
-        let permit = match &delivery {
-            Delivery::Record(_) => Arc::clone(&window).acquire_owned().await.ok(),
-            Delivery::Assigned(_) | Delivery::Revoked(..) | Delivery::Broken(_) => None,
+    while open {
+        let next_record = async {
+            wiring.health.until_reading_helps().await;
+            let permit = Arc::clone(&window).acquire_owned().await.ok()?;
+            Some((subscription.records.next().await?, permit))
         };
-        open = consumer.cast(ConsumerMessage::Delivered(delivery, permit)).is_ok();
+        let message = tokio::select! {
+            biased;
+            () = quiet.cancelled(), if !quiet.is_cancelled() => continue,
+            change = subscription.changes.recv() => change.map(ConsumerMessage::Changed),
+            read = next_record, if !quiet.is_cancelled() => read.map(|(record, permit)| ConsumerMessage::Read(record, permit)),
+        };
+        open = message.is_some_and(|message| consumer.cast(message).is_ok());
+    }
+}
+
+impl<S: Saga> Consumer<S> {
+    fn changed(&self, reading: &mut Reading, change: Change) -> Result<(), ActorProcessingErr> {
+        match change {
+            Change::Assigned(partitions) => {
+                tracing::info!(service = S::SERVICE, partitions = partitions.len(), "reading the event log");
+                self.wiring.ownership.set(partitions.iter().map(|partition| partition.partition).collect());
+                // A replica without partitions stands by, which is well, too.
+                self.wiring.health.set(Part::EventLog, Ok(()));
+            }
+            Change::Revoked(partitions, done) => {
+                tracing::info!(service = S::SERVICE, partitions = partitions.len(), "giving partitions back");
+                self.wiring.ownership.set(BTreeSet::new());
+                self.wiring.health.set(Part::EventLog, Err("no partitions are assigned".to_owned()));
+                // Their new owners will say when they have caught up.
+                reading.catching_up.clear();
+                reading.revoking.push((partitions, done));
+                reading.let_go();
+            }
+            Change::Away(why) => self.wiring.health.set(Part::EventLog, Err(why)),
+            Change::Back => self.wiring.health.set(Part::EventLog, Ok(())),
+            Change::Broken(why) => {
+                self.wiring.ownership.set(BTreeSet::new());
+                self.wiring.health.set(Part::EventLog, Err(why.clone()));
+                return Err(why.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks the log how far it goes.
+    fn catch_up(&self, myself: ActorRef<ConsumerMessage>, reading: &Reading, reply: RpcReplyPort<()>) {
+        // Dropping the reply says that it is not known.
+        let Some(member) = reading.member.clone() else { return };
+        tokio::spawn(async move {
+            let extents = member.extents().await;
+            let _ = myself.cast(ConsumerMessage::Extents(extents, reply));
+        });
+    }
+
+    /// A message that has been in hand for long, while all that it needs is there, is stuck.
+    fn look(&self, reading: &mut Reading) {
+        let health = &self.wiring.health;
+        if ![Part::Database, Part::Provider, Part::EventLog].into_iter().all(|part| health.is_well(part)) {
+            reading.excuse();
+        }
+        let stillest = reading.stillest();
+        let seconds = stillest.map_or(0, |(_, still)| still.as_secs());
+        metrics::gauge!("consumer_standstill_seconds", "service" => S::SERVICE).set(seconds as f64);
+        let progress = match stillest {
+            Some((at, still)) if still > STUCK => {
+                Err(format!("{} partition {} has not moved for {} s", at.topic, at.partition, still.as_secs()))
+            }
+            Some(_) | None => Ok(()),
+        };
+        if let Err(why) = &progress {
+            tracing::error!(service = S::SERVICE, why, "a message does not come to its end");
+        }
+        health.set(Part::Progress, progress);
+    }
+
+    /// Leaves the group when nothing is in flight any more and its events are out, so that the next owner of the
+    /// partitions finds nothing to repeat.
+    fn leave_if_idle(&self, myself: &ActorRef<ConsumerMessage>, reading: &mut Reading) {
+        if !reading.leaving || !reading.is_idle() {
+            return;
+        }
+        reading.leaving = false;
+        let (wiring, member, myself) = (Arc::clone(&self.wiring), reading.member.take(), myself.clone());
+        tokio::spawn(async move {
+            let flushed = wiring.publisher.call(PublisherMessage::Flush);
+            if tokio::time::timeout(FLUSH, flushed).await.is_err() {
+                tracing::warn!(service = S::SERVICE, "not every event could be sent; the rest waits in the outbox");
+            }
+            if let Some(member) = member {
+                member.leave().await;
+            }
+            myself.stop(None);
+        });
     }
 }
 
 #[async_trait]
 impl<S: Saga> Actor for Consumer<S> {
     type Msg = ConsumerMessage;
-    type State = Membership;
+    type State = Reading;
     type Arguments = ();
 
-    async fn pre_start(&self, myself: ActorRef<ConsumerMessage>, (): ()) -> Result<Membership, ActorProcessingErr> {
-        tokio::spawn(feed::<S>(Arc::clone(&self.wiring.log), myself));
-        Ok(Membership { offsets: None, partitions: HashMap::new(), revoking: Vec::new() })
+    async fn pre_start(&self, myself: ActorRef<ConsumerMessage>, (): ()) -> Result<Reading, ActorProcessingErr> {
+        myself.send_interval(LOOK, || ConsumerMessage::Look);
+        let quiet = CancellationToken::new();
+        let feed = tokio::spawn(feed::<S>(Arc::clone(&self.wiring), myself, quiet.clone()));
+        Ok(Reading {
+            _feed: AbortOnDropHandle::new(feed),
+            quiet,
+            member: None,
+            partitions: HashMap::new(),
+            revoking: Vec::new(),
+            catching_up: Vec::new(),
+            leaving: false,
+        })
     }
 
     async fn handle(
         &self,
         myself: ActorRef<ConsumerMessage>,
         message: ConsumerMessage,
-        membership: &mut Membership,
+        reading: &mut Reading,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            ConsumerMessage::Subscribed(offsets) => membership.offsets = Some(offsets),
-            ConsumerMessage::Delivered(Delivery::Record(record), permit) => {
-                self.receive(&myself, membership, record, permit);
+            ConsumerMessage::Joined(member) => reading.member = Some(member),
+            ConsumerMessage::Read(record, permit) => self.receive(&myself, reading, record, permit),
+            ConsumerMessage::Changed(change) => self.changed(reading, change)?,
+            ConsumerMessage::Finished(at) => reading.finish(&at),
+            ConsumerMessage::CatchUp(reply) => self.catch_up(myself.clone(), reading, reply),
+            ConsumerMessage::Extents(Ok(extents), reply) => {
+                reading.catching_up.push((extents, reply));
+                reading.answer();
             }
-            ConsumerMessage::Delivered(Delivery::Assigned(partitions), _) => {
-                tracing::info!(service = S::SERVICE, partitions = partitions.len(), "reading the event log");
-                self.wiring.health.set(Part::EventLog, Ok(()));
+            ConsumerMessage::Extents(Err(error), _) => {
+                tracing::warn!(service = S::SERVICE, %error, "the log does not say how far it goes; deadlines wait");
             }
-            ConsumerMessage::Delivered(Delivery::Revoked(partitions, done), _) => {
-                tracing::info!(service = S::SERVICE, partitions = partitions.len(), "giving partitions back");
-                self.wiring.health.set(Part::EventLog, Err("no partitions are assigned".to_owned()));
-                membership.revoking.push((partitions, done));
-                membership.let_go();
+            ConsumerMessage::Look => self.look(reading),
+            ConsumerMessage::Leave => {
+                reading.quiet.cancel();
+                reading.leaving = true;
             }
-            ConsumerMessage::Delivered(Delivery::Broken(why), _) => {
-                self.wiring.health.set(Part::EventLog, Err(why.clone()));
-                return Err(why.into());
-            }
-            ConsumerMessage::Finished(at) => membership.finish(&at),
         }
+        self.leave_if_idle(&myself, reading);
+        Ok(())
+    }
+
+    async fn post_stop(&self, _: ActorRef<ConsumerMessage>, _: &mut Reading) -> Result<(), ActorProcessingErr> {
+        self.wiring.ownership.set(BTreeSet::new());
         Ok(())
     }
 }

@@ -5,8 +5,8 @@ use super::publisher::PublisherMessage;
 use super::{Address, Wiring};
 use crate::backoff::Backoff;
 use crate::health::Part;
-use crate::saga::{Instance, Saga, Step};
-use crate::store::{OutboxKey, StoreError, Verdict};
+use crate::saga::{Saga, Step};
+use crate::store::{Loaded, OutboxKey, StoreError, Verdict};
 use async_trait::async_trait;
 use contracts::OrderId;
 use std::collections::HashMap;
@@ -17,8 +17,13 @@ use std::time::Instant;
 /// A write.
 #[derive(Debug)]
 pub enum Write<S: Saga> {
-    /// A decided step.
-    Step(Box<Step<S>>),
+    /// A decided step, and whether its events are this replica's to publish.
+    Step {
+        /// The step.
+        step: Box<Step<S>>,
+        /// If not, its rows wait in the outbox for the order's owner.
+        publish: bool,
+    },
     /// Rows of the outbox that the log has acknowledged; they can go.
     Sent(Vec<OutboxKey>),
 }
@@ -44,12 +49,14 @@ impl<S: Saga> Batch for Journal<S> {
     async fn run(&self, writes: Vec<Write<S>>) -> Vec<Written<S>> {
         let wiring = &self.0;
         let mut steps = Vec::new();
+        let mut publish = Vec::new();
         let mut sent = Vec::new();
         let is_step: Vec<bool> = writes
             .into_iter()
             .map(|write| match write {
-                Write::Step(step) => {
+                Write::Step { step, publish: is_ours } => {
                     steps.push(*step);
+                    publish.push(is_ours);
                     true
                 }
                 Write::Sent(keys) => {
@@ -63,22 +70,12 @@ impl<S: Saga> Batch for Journal<S> {
         }
         let started = Instant::now();
         let size = steps.len();
-        let mut attempts = 0;
-        let commit = || {
-            attempts += 1;
-            wiring.store.commit(steps.clone(), &sent)
-        };
-        let verdicts = match until_answered(wiring, commit).await {
+        let verdicts = match until_answered(wiring, || wiring.store.commit(steps.clone(), &sent)).await {
             Ok(verdicts) => verdicts,
             Err(error) => vec![Verdict::Refused(error.to_string()); size],
         };
-        if attempts > 1 {
-            // What an attempt committed without our seeing it is a conflict by now, and its rows are handed over by
-            // nobody. A publisher that is being started again reads the table first.
-            let _ = wiring.publisher.cast(PublisherMessage::Unsure);
-        }
         metrics::histogram!("journal_commit_seconds", "service" => S::SERVICE).record(started.elapsed().as_secs_f64());
-        hand_over(&wiring.publisher, &verdicts);
+        hand_over(&wiring.publisher, &verdicts, &publish);
         let mut verdicts = verdicts.into_iter();
         let answer = |is_step| match is_step {
             true => Written::Step(Box::new(verdicts.next().unwrap_or(Verdict::Conflict))),
@@ -88,12 +85,14 @@ impl<S: Saga> Batch for Journal<S> {
     }
 }
 
-fn hand_over<S: Saga>(publisher: &Address<PublisherMessage>, verdicts: &[Verdict<S>]) {
+fn hand_over<S: Saga>(publisher: &Address<PublisherMessage>, verdicts: &[Verdict<S>], publish: &[bool]) {
     let rows: Vec<_> = verdicts
         .iter()
-        .filter_map(|verdict| match verdict {
-            Verdict::Committed(_, rows) => Some(rows.iter().cloned()),
-            Verdict::Conflict | Verdict::Refused(_) => None,
+        .zip(publish)
+        .filter_map(|(verdict, publish)| match verdict {
+            Verdict::Committed(_, rows) if *publish => Some(rows.iter().cloned()),
+            // What an attempt committed without our seeing it is a conflict by now; who loads it finds its rows.
+            Verdict::Committed(..) | Verdict::Conflict | Verdict::Refused(_) => None,
         })
         .flatten()
         .collect();
@@ -109,14 +108,15 @@ pub struct Loader<S: Saga>(pub Arc<Wiring<S>>);
 #[async_trait]
 impl<S: Saga> Batch for Loader<S> {
     type Item = OrderId;
-    type Answer = Result<Option<Box<Instance<S>>>, StoreError>;
+    type Answer = Result<Option<Box<Loaded<S>>>, StoreError>;
     const LIMIT: usize = 500;
 
     async fn run(&self, orders: Vec<OrderId>) -> Vec<Self::Answer> {
         let wiring = &self.0;
         match until_answered(wiring, || wiring.store.load(&orders)).await {
             Ok(found) => {
-                let mut found: HashMap<OrderId, Instance<S>> = found.into_iter().map(|i| (i.order, i)).collect();
+                let mut found: HashMap<OrderId, Loaded<S>> =
+                    found.into_iter().map(|loaded| (loaded.instance.order, loaded)).collect();
                 orders.iter().map(|order| Ok(found.remove(order).map(Box::new))).collect()
             }
             Err(error) => vec![Err(error); orders.len()],

@@ -2,11 +2,12 @@
 
 use super::group_commit::Request;
 use super::journal::{Write, Written};
+use super::publisher::PublisherMessage;
 use super::{Unavailable, Wiring};
-use crate::saga::{Caused, Instance, Nothing, Rejection, Saga, Step, Unmoved};
-use crate::store::Verdict;
+use crate::saga::{Caused, Due, Instance, Nothing, Origin, Rejection, Saga, Step, Unmoved, outcome_id};
+use crate::store::{Loaded, Verdict};
 use async_trait::async_trait;
-use contracts::{OrderId, event_id};
+use contracts::{OrderId, Timestamp, event_id};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use std::sync::Arc;
 
@@ -15,8 +16,26 @@ use std::sync::Arc;
 pub enum OrderMessage<S: Saga> {
     /// Something came.
     Input(Caused<S::Input>, RpcReplyPort<Outcome<S>>),
-    /// Something may be due outside.
-    Wake,
+    /// Something may be due.
+    Wake(Wake, RpcReplyPort<Woken>),
+}
+
+/// Why an order is woken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wake {
+    /// Everything that was on the log at this moment has been dealt with; none if that is not known.
+    pub caught_up: Option<Timestamp>,
+    /// Whether the order has rows in the outbox.
+    pub unsent: bool,
+}
+
+/// What an order that was woken waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Woken {
+    /// What was due is done, as far as it could be.
+    Done,
+    /// A deadline has passed, and counts once the log is read as far as it went then.
+    AwaitsLog,
 }
 
 /// What became of an input.
@@ -52,19 +71,24 @@ impl<S: Saga> OrderActor<S> {
         loop {
             let current = match known {
                 Some(current) => current,
-                None if look_up => known.insert(self.load().await?),
+                None if look_up => known.insert(self.load(cause.origin).await?),
                 None => known.insert(Instance::unknown(self.order)),
             };
-            let step = match Step::decide(current, cause, self.wiring.clock.now()) {
+            let step = match Step::decide(&self.wiring.saga, current, cause, self.wiring.clock.now()) {
                 Ok(step) => step,
                 Err(Unmoved::Nothing(why)) => return Ok(Outcome::Nothing(why, Box::new(current.clone()))),
                 Err(Unmoved::Rejected(why)) => return Ok(Outcome::Rejected(why)),
             };
             // Until the answer is here, what is stored is not known.
             *known = None;
-            match self.commit(step).await? {
+            // Nobody has heard of an order before its first version, so that one is this replica's to publish.
+            let publish = step.next.version == 1 || self.wiring.owns(self.order);
+            match self.commit(step, publish).await? {
                 Verdict::Committed(instance, _) => {
-                    *known = Some(instance.clone());
+                    // What the publisher was not given must not be forgotten by what follows: that loads it.
+                    if publish {
+                        *known = Some(instance.clone());
+                    }
                     return Ok(Outcome::Applied(Box::new(instance)));
                 }
                 Verdict::Conflict => look_up = true,
@@ -73,47 +97,63 @@ impl<S: Saga> OrderActor<S> {
         }
     }
 
-    /// Does what the order wants done outside, if it is due, until it wants nothing more now.
-    async fn perform_due(&self, known: &mut Option<Instance<S>>) -> Result<(), Unavailable> {
-        loop {
+    /// Does what is due, until nothing is any more. Only the order's owner does.
+    async fn do_due(&self, known: &mut Option<Instance<S>>, wake: Wake) -> Result<Woken, Unavailable> {
+        while self.wiring.owns(self.order) {
             let current = match known {
                 Some(current) => current,
-                None => known.insert(self.load().await?),
+                None => known.insert(self.load(Origin::Here).await?),
             };
-            let Some((due, effect)) = S::pending(&current.state) else { return Ok(()) };
+            let Some((due, what)) = S::due(&current.state) else { break };
             if due > self.wiring.clock.now() {
-                return Ok(());
+                break;
             }
-            let cause = Caused {
-                id: event_id(S::SERVICE, self.order, current.version + 1, "outcome"),
-                correlation_id: current.correlation_id.clone(),
-                traceparent: current.traceparent.clone(),
-                input: self.wiring.outside.perform(self.order, effect).await,
+            let (order, version) = (self.order, current.version + 1);
+            let (correlation_id, traceparent) = (current.correlation_id.clone(), current.traceparent.clone());
+            let (id, input) = match what {
+                Due::Outside(effect) => {
+                    (outcome_id::<S>(order, version), self.wiring.outside.perform(order, effect).await)
+                }
+                Due::Deadline { .. } if wake.caught_up.is_none_or(|caught_up| caught_up < due) => {
+                    return Ok(Woken::AwaitsLog);
+                }
+                Due::Deadline { unsent, .. } if wake.unsent => (event_id(S::SERVICE, order, version, "unsent"), unsent),
+                Due::Deadline { passed, .. } => (event_id(S::SERVICE, order, version, "deadline"), passed),
             };
+            let cause = Caused { origin: Origin::Here, id, correlation_id, traceparent, input };
             match self.handle_input(known, &cause).await? {
                 Outcome::Applied(_) => {}
                 outcome
                 @ (Outcome::Nothing(..) | Outcome::Rejected(_) | Outcome::Refused(_) | Outcome::Unavailable) => {
                     // Nothing is lost: the order still wants it done, and the timers will come back to it.
-                    tracing::warn!(service = S::SERVICE, order_id = %self.order, ?outcome, "an outcome was not taken");
-                    return Ok(());
+                    tracing::warn!(service = S::SERVICE, %order, ?outcome, "what was due was not taken");
+                    break;
                 }
             }
         }
+        Ok(Woken::Done)
     }
 
-    async fn load(&self) -> Result<Instance<S>, Unavailable> {
-        match self.wiring.loader.call(|reply| Request::Do(self.order, reply)).await? {
-            Ok(found) => Ok(found.map_or_else(|| Instance::unknown(self.order), |instance| *instance)),
-            Err(error) => {
-                tracing::error!(service = S::SERVICE, order_id = %self.order, %error, "an order cannot be loaded");
-                Err(Unavailable)
-            }
+    /// Loads the order. What it has to say and has not said is given to the publisher before anything that follows, so
+    /// that it goes first. The first version is left to who took the order on, if it is known to be out.
+    async fn load(&self, origin: Origin) -> Result<Instance<S>, Unavailable> {
+        let loaded = self.wiring.loader.call(|reply| Request::Do(self.order, reply)).await?.map_err(|error| {
+            tracing::error!(service = S::SERVICE, order_id = %self.order, %error, "an order cannot be loaded");
+            Unavailable
+        })?;
+        let Some(Loaded { instance, mut unsent }) = loaded.map(|loaded| *loaded) else {
+            return Ok(Instance::unknown(self.order));
+        };
+        unsent.retain(|row| row.version > 1 || origin == Origin::Here);
+        if !unsent.is_empty() && self.wiring.owns(self.order) {
+            self.wiring.publisher.cast(PublisherMessage::Committed(unsent))?;
         }
+        Ok(instance)
     }
 
-    async fn commit(&self, step: Step<S>) -> Result<Verdict<S>, Unavailable> {
-        match self.wiring.journal.call(|reply| Request::Do(Write::Step(Box::new(step)), reply)).await? {
+    async fn commit(&self, step: Step<S>, publish: bool) -> Result<Verdict<S>, Unavailable> {
+        let write = Write::Step { step: Box::new(step), publish };
+        match self.wiring.journal.call(|reply| Request::Do(write, reply)).await? {
             Written::Step(verdict) => Ok(*verdict),
             Written::Deleted => Err(Unavailable),
         }
@@ -137,19 +177,23 @@ impl<S: Saga> Actor for OrderActor<S> {
         message: OrderMessage<S>,
         known: &mut Option<Instance<S>>,
     ) -> Result<(), ActorProcessingErr> {
-        let moved = match message {
-            OrderMessage::Wake => true,
+        match message {
+            OrderMessage::Wake(wake, reply) => {
+                // An interruption leaves it due, and the timers come back to it.
+                let woken = self.do_due(known, wake).await.unwrap_or(Woken::Done);
+                // Timers that were started again ask again.
+                let _ = reply.send(woken);
+            }
             OrderMessage::Input(cause, reply) => {
                 let outcome = self.handle_input(known, &cause).await.unwrap_or(Outcome::Unavailable);
                 let moved = matches!(outcome, Outcome::Applied(_));
                 // Who asked may be gone; what is committed stays.
                 let _ = reply.send(outcome);
-                moved
+                if moved {
+                    // What is interrupted or waits for the log is for the timers.
+                    let _ = self.do_due(known, Wake { caught_up: None, unsent: false }).await;
+                }
             }
-        };
-        if moved {
-            // An interruption leaves it due, and the timers come back to it.
-            let _ = self.perform_due(known).await;
         }
         Ok(())
     }

@@ -1,21 +1,32 @@
 //! The publisher: takes rows of the outbox to the event log, in the order of each order's events.
 //!
 //! A producer keeps order only within one topic and partition, so for one order the next event waits until the log
-//! has acknowledged the last one. A row is deleted only after that acknowledgement. Rows that exist are unsent: after
-//! a crash, and whenever more is committed than this actor wants to hold, it reads them from the table. That is one
-//! path, and every start takes it.
+//! has acknowledged the last one. A row is deleted only after that acknowledgement. Rows that exist are unsent.
+//!
+//! # Whose rows
+//!
+//! The journal hands over the rows of what this replica commits: an order's first version wherever it was taken on,
+//! later ones only where the order is owned. Whatever else is in the table (what a crash left, what another replica
+//! committed for a caller, what was too much to hold) this actor finds by reading the table again and again, never by
+//! a cursor that only grows. It adopts what it owns; an order whose first version is young is left to who took it on.
+//!
+//! First appearances stay in order over replicas without a lease, by this invariant: who hands over a version has
+//! handed over or found gone all earlier ones. An order actor whose rows were not handed over loads the order before
+//! its next step, and the rows that it finds go first. A replica that wrongly believes that it owns an order can so
+//! repeat events, but not overtake any.
 
 use super::Wiring;
 use super::group_commit::Request;
 use super::journal::{Write, Written};
 use crate::backoff::Backoff;
 use crate::event_log::{LogError, NewRecord};
+use crate::health::Part;
 use crate::saga::{Outgoing, Saga};
-use crate::store::{OutboxKey, StoreError};
+use crate::store::{Backlog, OutboxKey, StoreError};
 use async_trait::async_trait;
 use contracts::OrderId;
-use ractor::{Actor, ActorProcessingErr, ActorRef};
-use std::collections::{HashMap, VecDeque};
+use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,24 +34,36 @@ use std::time::Duration;
 const HELD: usize = 20_000;
 /// Rows of one read of the table.
 const PAGE: u64 = 1_000;
+/// The pause between two reads.
+const PAUSE: Duration = Duration::from_millis(100);
+/// How long an order's first version is left to the replica that took it on, in milliseconds.
+const YOUNG: i64 = 2_000;
 /// How long rows that were sent may stay in the table, so that many go together. A crash sends them once more.
 const DELETE_AFTER: Duration = Duration::from_millis(20);
+/// Rows in the table, beyond which the service takes nothing on.
+const FULL: u64 = 100_000;
+/// How many reads there are to one count of what waits.
+const READS_PER_COUNT: u32 = 10;
 
 /// A message to the publisher.
 #[derive(Debug)]
 pub enum PublisherMessage {
-    /// These rows were committed.
+    /// These rows are in the table, and next in their orders.
     Committed(Vec<Outgoing>),
-    /// A commit's outcome was not seen: the table may hold rows that were not handed over.
-    Unsure,
     /// The log has answered for the first event of each of these orders.
     Appended(Vec<OrderId>, Vec<Result<(), LogError>>),
     /// It is time to delete what was sent.
     Delete,
     /// These rows are gone from the table, or (false) perhaps not.
-    Deleted(usize, bool),
-    /// What the table holds.
-    Unsent(Result<Vec<Outgoing>, StoreError>),
+    Deleted(Vec<OutboxKey>, bool),
+    /// It is time to read the table.
+    Read,
+    /// A page of the table.
+    Page(Result<Vec<Outgoing>, StoreError>),
+    /// How much is waiting.
+    Counted(Result<Backlog, StoreError>),
+    /// Answer when everything that is held has been sent and deleted.
+    Flush(RpcReplyPort<()>),
 }
 
 /// The actor.
@@ -51,33 +74,93 @@ pub struct Publisher<S: Saga>(pub Arc<Wiring<S>>);
 pub struct Lanes {
     /// Per order, the event that the log has been given, and those that wait behind it.
     lanes: HashMap<OrderId, VecDeque<Outgoing>>,
-    /// Rows that are held, or sent and not yet deleted.
-    outstanding: usize,
-    /// The table may have rows that are not held: read it when nothing is outstanding.
-    behind: bool,
-    /// Rows were left in the table since the running read began.
-    missed: bool,
-    reading: bool,
+    /// What is held, or was sent and may still be in the table, or in a page that is being read.
+    known: HashSet<OutboxKey>,
     /// Sent, and still in the table.
     sent: Vec<OutboxKey>,
+    /// Deleted since the running read began, which may have seen them.
+    gone: Vec<OutboxKey>,
+    /// Rows were left in the table that are before others: none are taken but from there, until all are held.
+    behind: bool,
+    /// Rows were left in the table since the running lap through it began.
+    missed: bool,
+    /// The last row of the last page, if there are more.
+    cursor: Option<OutboxKey>,
+    reads: u32,
     backoff: Backoff,
+    flushes: Vec<RpcReplyPort<()>>,
 }
 
-impl<S: Saga> Publisher<S> {
-    /// Puts rows into their lanes, and gives the log those that nothing is before.
-    fn send(&self, myself: &ActorRef<PublisherMessage>, lanes: &mut Lanes, rows: Vec<Outgoing>) {
-        lanes.outstanding += rows.len();
+fn key(row: &Outgoing) -> OutboxKey {
+    (row.order, row.version, row.n)
+}
+
+impl Lanes {
+    fn new() -> Self {
+        Lanes {
+            lanes: HashMap::new(),
+            known: HashSet::new(),
+            sent: Vec::new(),
+            gone: Vec::new(),
+            // What another incarnation held is somewhere in the table.
+            behind: true,
+            missed: false,
+            cursor: None,
+            reads: 0,
+            backoff: Backoff::default(),
+            flushes: Vec::new(),
+        }
+    }
+
+    /// Takes rows on that are next in their orders. Returns those that nothing is before.
+    fn take(&mut self, rows: Vec<Outgoing>) -> Vec<Outgoing> {
         let mut first = Vec::new();
-        for row in rows {
-            let lane = lanes.lanes.entry(row.order).or_default();
+        for row in rows.into_iter() {
+            if !self.known.insert(key(&row)) {
+                continue;
+            }
+            let lane = self.lanes.entry(row.order).or_default();
             if lane.is_empty() {
                 first.push(row.clone());
             }
             lane.push_back(row);
         }
-        self.append(myself, first);
+        first
     }
 
+    /// The log has the first event of these orders. Returns those that are next.
+    fn appended(&mut self, orders: Vec<OrderId>, sent: impl Fn(&Outgoing)) -> Vec<Outgoing> {
+        let mut next = Vec::new();
+        for order in orders {
+            let Some(lane) = self.lanes.get_mut(&order) else { continue };
+            let row = lane.pop_front();
+            row.as_ref().inspect(|row| sent(row));
+            self.sent.extend(row.as_ref().map(key));
+            match lane.front() {
+                Some(row) => next.push(row.clone()),
+                None => drop(self.lanes.remove(&order)),
+            }
+        }
+        next
+    }
+
+    fn forget(&mut self, keys: &[OutboxKey]) {
+        for key in keys {
+            self.known.remove(key);
+        }
+    }
+
+    fn answer_flushes(&mut self) {
+        if self.known.len() == self.gone.len() {
+            for flush in self.flushes.drain(..) {
+                // Who asked may have given up.
+                let _ = flush.send(());
+            }
+        }
+    }
+}
+
+impl<S: Saga> Publisher<S> {
     fn append(&self, myself: &ActorRef<PublisherMessage>, rows: Vec<Outgoing>) {
         if rows.is_empty() {
             return;
@@ -96,30 +179,84 @@ impl<S: Saga> Publisher<S> {
         let journal = self.0.journal.clone();
         let myself = myself.clone();
         tokio::spawn(async move {
-            let count = keys.len();
-            let answer = journal.call(|reply| Request::Do(Write::Sent(keys), reply)).await;
+            let answer = journal.call(|reply| Request::Do(Write::Sent(keys.clone()), reply)).await;
             let deleted = matches!(answer, Ok(Written::Deleted));
-            let _ = myself.cast(PublisherMessage::Deleted(count, deleted));
+            let _ = myself.cast(PublisherMessage::Deleted(keys, deleted));
         });
     }
 
-    fn read_if_behind(&self, myself: &ActorRef<PublisherMessage>, lanes: &mut Lanes) {
-        if !lanes.behind || lanes.reading || lanes.outstanding > 0 {
+    fn read(&self, myself: &ActorRef<PublisherMessage>, lanes: &mut Lanes) {
+        if lanes.known.len() >= HELD {
+            myself.send_after(PAUSE, || PublisherMessage::Read);
             return;
         }
-        lanes.reading = true;
-        lanes.missed = false;
-        self.read(myself, Duration::ZERO);
+        if lanes.cursor.is_none() {
+            lanes.missed = false;
+        }
+        lanes.reads = lanes.reads.wrapping_add(1);
+        let count = lanes.reads % READS_PER_COUNT == 1;
+        let (store, cursor, myself) = (Arc::clone(&self.0.store), lanes.cursor, myself.clone());
+        tokio::spawn(async move {
+            let page = store.unsent(cursor, PAGE).await;
+            let _ = myself.cast(PublisherMessage::Page(page));
+            if count {
+                let _ = myself.cast(PublisherMessage::Counted(store.backlog().await));
+            }
+        });
     }
 
-    fn read(&self, myself: &ActorRef<PublisherMessage>, pause: Duration) {
-        let store = Arc::clone(&self.0.store);
-        let myself = myself.clone();
-        tokio::spawn(async move {
-            tokio::time::sleep(pause).await;
-            let unsent = store.unsent(PAGE).await;
-            let _ = myself.cast(PublisherMessage::Unsent(unsent));
-        });
+    /// Takes from a page what is this replica's, and says when to read on.
+    fn adopt(&self, myself: &ActorRef<PublisherMessage>, lanes: &mut Lanes, mut rows: Vec<Outgoing>) {
+        let last = rows.last().map(|row| row.order);
+        let is_full = rows.len() as u64 == PAGE;
+        if is_full && rows.first().map(|row| row.order) != last {
+            // The last order may go on behind the page, so the next page begins with it.
+            rows.retain(|row| Some(row.order) != last);
+        }
+        lanes.cursor = if is_full { rows.last().map(key) } else { None };
+        let young: HashSet<OrderId> =
+            rows.iter().filter(|row| self.is_young(lanes, row)).map(|row| row.order).collect();
+        rows.retain(|row| !young.contains(&row.order) && self.0.owns(row.order));
+        let first = lanes.take(rows);
+        self.append(myself, first);
+        let gone = std::mem::take(&mut lanes.gone);
+        lanes.forget(&gone);
+        if is_full {
+            // A deep table is read without pauses.
+            let _ = myself.cast(PublisherMessage::Read);
+        } else {
+            // The end of a lap: every row that was there at its beginning is held now, or another's.
+            lanes.behind = lanes.missed;
+            myself.send_after(PAUSE, || PublisherMessage::Read);
+        }
+    }
+
+    /// Whether this is an order's first version, and another replica may be publishing it now. While rows were left in
+    /// the table here, it may just as well be one of those.
+    fn is_young(&self, lanes: &Lanes, row: &Outgoing) -> bool {
+        row.version == 1
+            && !lanes.behind
+            && !lanes.known.contains(&key(row))
+            && self.0.clock.now() < row.at.plus_millis(YOUNG)
+    }
+
+    fn measure(&self, row: &Outgoing) {
+        let micros = u32::try_from(self.0.clock.now().0 - row.at.0).unwrap_or(0);
+        metrics::histogram!("outbox_publish_delay_seconds", "service" => S::SERVICE)
+            .record(Duration::from_micros(micros.into()));
+    }
+
+    fn note(&self, backlog: Backlog) {
+        let age = backlog.oldest_unsent.map_or(0, |oldest| (self.0.clock.now().0 - oldest.0).max(0));
+        metrics::gauge!("outbox_pending", "service" => S::SERVICE).set(backlog.unsent as f64);
+        metrics::gauge!("outbox_oldest_age_seconds", "service" => S::SERVICE).set((age / 1_000_000) as f64);
+        metrics::gauge!("orders_waiting", "service" => S::SERVICE).set(backlog.waiting as f64);
+        self.0.load.set(backlog);
+        let room = match backlog.unsent {
+            0..FULL => Ok(()),
+            unsent => Err(format!("{unsent} events wait for the event log")),
+        };
+        self.0.health.set(Part::Outbox, room);
     }
 }
 
@@ -130,17 +267,8 @@ impl<S: Saga> Actor for Publisher<S> {
     type Arguments = ();
 
     async fn pre_start(&self, myself: ActorRef<PublisherMessage>, (): ()) -> Result<Lanes, ActorProcessingErr> {
-        let mut lanes = Lanes {
-            lanes: HashMap::new(),
-            outstanding: 0,
-            behind: true,
-            missed: false,
-            reading: false,
-            sent: Vec::new(),
-            backoff: Backoff::default(),
-        };
-        self.read_if_behind(&myself, &mut lanes);
-        Ok(lanes)
+        myself.cast(PublisherMessage::Read)?;
+        Ok(Lanes::new())
     }
 
     async fn handle(
@@ -151,52 +279,50 @@ impl<S: Saga> Actor for Publisher<S> {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             PublisherMessage::Committed(rows) => {
-                if lanes.behind || lanes.outstanding + rows.len() > HELD {
+                if lanes.behind || lanes.known.len() + rows.len() > HELD {
                     lanes.behind = true;
                     lanes.missed = true;
                 } else {
-                    self.send(&myself, lanes, rows);
+                    let first = lanes.take(rows);
+                    self.append(&myself, first);
                 }
-            }
-            PublisherMessage::Unsure => {
-                lanes.behind = true;
-                lanes.missed = true;
             }
             PublisherMessage::Appended(orders, results) => {
                 if lanes.sent.is_empty() {
                     myself.send_after(DELETE_AFTER, || PublisherMessage::Delete);
                 }
-                let mut next = Vec::new();
-                for (order, result) in orders.into_iter().zip(results) {
-                    // The log waits while it is away; an error is final. Starting again reads the table.
-                    result?;
-                    let Some(lane) = lanes.lanes.get_mut(&order) else { continue };
-                    lanes.sent.extend(lane.pop_front().map(|row| (row.order, row.version, row.n)));
-                    match lane.front() {
-                        Some(row) => next.push(row.clone()),
-                        None => drop(lanes.lanes.remove(&order)),
-                    }
-                }
+                // The log waits while it is away; an error is final. Starting again reads the table.
+                results.into_iter().collect::<Result<(), LogError>>()?;
+                let next = lanes.appended(orders, |row| self.measure(row));
                 self.append(&myself, next);
             }
             PublisherMessage::Delete => self.delete(&myself, std::mem::take(&mut lanes.sent)),
-            PublisherMessage::Deleted(count, deleted) => {
-                lanes.outstanding -= count;
-                lanes.behind |= !deleted;
+            PublisherMessage::Deleted(keys, true) => {
+                // A page that is being read may have seen them.
+                lanes.gone.extend(keys);
             }
-            PublisherMessage::Unsent(Ok(rows)) => {
-                lanes.reading = false;
+            PublisherMessage::Deleted(keys, false) => {
+                if lanes.sent.is_empty() {
+                    myself.send_after(PAUSE, || PublisherMessage::Delete);
+                }
+                lanes.sent.extend(keys);
+            }
+            PublisherMessage::Read => self.read(&myself, lanes),
+            PublisherMessage::Page(Ok(rows)) => {
                 lanes.backoff = Backoff::default();
-                lanes.behind = lanes.missed || rows.len() as u64 == PAGE;
-                self.send(&myself, lanes, rows);
+                self.adopt(&myself, lanes, rows);
             }
-            PublisherMessage::Unsent(Err(error)) => {
+            PublisherMessage::Page(Err(error)) => {
                 tracing::warn!(service = S::SERVICE, %error, "the outbox cannot be read; trying again");
-                self.read(&myself, lanes.backoff.next_pause());
+                lanes.cursor = None;
+                myself.send_after(lanes.backoff.next_pause(), || PublisherMessage::Read);
             }
+            PublisherMessage::Counted(Ok(backlog)) => self.note(backlog),
+            // The next read of the page says it.
+            PublisherMessage::Counted(Err(_)) => {}
+            PublisherMessage::Flush(reply) => lanes.flushes.push(reply),
         }
-        metrics::gauge!("outbox_pending", "service" => S::SERVICE).set(lanes.outstanding as f64);
-        self.read_if_behind(&myself, lanes);
+        lanes.answer_flushes();
         Ok(())
     }
 }

@@ -2,14 +2,15 @@
 //! when nothing has come for a while.
 
 use super::Wiring;
-use super::order::{OrderActor, OrderMessage, Outcome};
+use super::order::{OrderActor, OrderMessage, Outcome, Wake, Woken};
 use crate::saga::{Caused, Saga};
 use async_trait::async_trait;
 use contracts::OrderId;
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, MessagingErr, RpcReplyPort, SupervisionEvent};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// An order without messages for this long leaves memory.
 const IDLE: Duration = Duration::from_secs(5);
@@ -19,8 +20,8 @@ const IDLE: Duration = Duration::from_secs(5);
 pub enum RouterMessage<S: Saga> {
     /// Something came for an order.
     Input(OrderId, Caused<S::Input>, RpcReplyPort<Outcome<S>>),
-    /// Something may be due outside for an order.
-    Wake(OrderId),
+    /// Something may be due for an order.
+    Wake(OrderId, Wake, RpcReplyPort<Woken>),
     /// Let idle orders go.
     Sweep,
 }
@@ -31,7 +32,8 @@ pub struct Router<S: Saga>(pub Arc<Wiring<S>>);
 /// The orders in memory.
 #[derive(Debug)]
 pub struct Orders<S: Saga> {
-    live: HashMap<OrderId, Live<S>>,
+    /// In an order of its own, so that a simulated run can be repeated.
+    live: BTreeMap<OrderId, Live<S>>,
     by_actor: HashMap<ActorId, OrderId>,
 }
 
@@ -111,7 +113,7 @@ impl<S: Saga> Actor for Router<S> {
 
     async fn pre_start(&self, myself: ActorRef<RouterMessage<S>>, (): ()) -> Result<Orders<S>, ActorProcessingErr> {
         myself.send_interval(IDLE, || RouterMessage::Sweep);
-        Ok(Orders { live: HashMap::new(), by_actor: HashMap::new() })
+        Ok(Orders { live: BTreeMap::new(), by_actor: HashMap::new() })
     }
 
     async fn handle(
@@ -124,7 +126,9 @@ impl<S: Saga> Actor for Router<S> {
             RouterMessage::Input(order, cause, reply) => {
                 self.route(&myself, orders, order, OrderMessage::Input(cause, reply))
             }
-            RouterMessage::Wake(order) => self.route(&myself, orders, order, OrderMessage::Wake),
+            RouterMessage::Wake(order, wake, reply) => {
+                self.route(&myself, orders, order, OrderMessage::Wake(wake, reply))
+            }
             RouterMessage::Sweep => {
                 for live in orders.live.values().filter(|live| live.used.elapsed() >= IDLE) {
                     // Drained, not stopped: what is in its mailbox is still handled.
@@ -159,7 +163,7 @@ impl<S: Saga> Actor for Router<S> {
 
     /// Waits until the orders have finished what they are at.
     async fn post_stop(&self, _: ActorRef<RouterMessage<S>>, orders: &mut Orders<S>) -> Result<(), ActorProcessingErr> {
-        for (_, live) in orders.live.drain() {
+        for live in std::mem::take(&mut orders.live).into_values() {
             // One that has already ended is what is wanted.
             let _ = live.actor.drain_and_wait(None).await;
         }

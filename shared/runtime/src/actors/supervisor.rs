@@ -5,18 +5,23 @@ use crate::backoff::Backoff;
 use crate::health::{Health, Part};
 use async_trait::async_trait;
 use futures::future::BoxFuture;
-use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
+use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, Message, SpawnErr, SupervisionEvent};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// How a part is started, under a supervisor.
 pub type Start = Box<dyn Fn(ActorCell) -> BoxFuture<'static, Result<ActorCell, SpawnErr>> + Send + Sync>;
+
+/// How a part is asked to end, when it is more than to finish what is in its mailbox.
+pub type Leave = Box<dyn Fn(&ActorCell) + Send + Sync>;
 
 /// A supervised part of a service.
 pub struct Child {
     kind: &'static str,
     start: Start,
+    leave: Option<Leave>,
 }
 
 impl Child {
@@ -37,7 +42,14 @@ impl Child {
                 Ok(cell)
             })
         };
-        Child { kind, start: Box::new(start) }
+        Child { kind, start: Box::new(start), leave: None }
+    }
+
+    /// This part is asked to end by a message, and ends itself when it has done what it has to.
+    pub fn leaving<M: Message>(self, message: impl Fn() -> M + Send + Sync + 'static) -> Self {
+        // A part that is gone has ended.
+        let leave = move |cell: &ActorCell| drop(cell.send_message(message()));
+        Child { leave: Some(Box::new(leave)), ..self }
     }
 }
 
@@ -177,9 +189,14 @@ impl Actor for Supervisor {
         _: ActorRef<SupervisorMessage>,
         state: &mut Supervised,
     ) -> Result<(), ActorProcessingErr> {
-        for cell in state.running.iter_mut().rev().filter_map(Option::take) {
+        for (child, cell) in state.tree.children.iter().zip(&mut state.running).rev() {
+            let Some(cell) = cell.take() else { continue };
             // One that has already ended is what is wanted.
-            let _ = cell.drain_and_wait(None).await;
+            match &child.leave {
+                Some(leave) => leave(&cell),
+                None => drop(cell.drain()),
+            }
+            let _ = cell.wait(None).await;
         }
         Ok(())
     }

@@ -1,48 +1,139 @@
 //! The timers: they find orders with something due and wake them, through the same door as everything else. What a
 //! crash interrupted is found here, too.
+//!
+//! A deadline that has passed does not count at once: the answer may be on the log already, behind an outage of ours.
+//! So the timers ask the consumer to catch up with all that is on the log now, and only then let the deadlines count
+//! that had passed before they asked.
 
 use super::Wiring;
+use super::consumer::ConsumerMessage;
+use super::order::{Wake, Woken};
 use super::router::RouterMessage;
+use crate::health::Part;
 use crate::saga::Saga;
+use crate::store::{Overdue, StoreError};
 use async_trait::async_trait;
+use contracts::{OrderId, Timestamp};
+use futures::future::join_all;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How often the database is asked.
 const PERIOD: Duration = Duration::from_millis(500);
-/// Orders that are woken at a time; the rest are still due the next time.
+/// Orders that are woken at a time.
 const AT_A_TIME: u64 = 500;
+/// How long the consumer may take to catch up before it is asked anew.
+const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Time to look.
+/// A message to the timers.
 #[derive(Clone, Copy, Debug)]
-pub struct Tick;
+pub enum TimersMessage {
+    /// Time to look.
+    Tick,
+    /// All orders that were due have been woken, and some wait for the log (true) or none.
+    Woke(bool),
+    /// Everything that was on the log at this moment has been dealt with; none if that is not known.
+    CaughtUp(Option<Timestamp>),
+}
 
 /// The actor.
 pub struct Timers<S: Saga>(pub Arc<Wiring<S>>);
 
-#[async_trait]
-impl<S: Saga> Actor for Timers<S> {
-    type Msg = Tick;
-    type State = ();
-    type Arguments = ();
+/// What the timers know.
+#[derive(Debug, Default)]
+pub struct Waiting {
+    /// Everything that was on the log then has been dealt with.
+    caught_up: Option<Timestamp>,
+    /// The consumer has been asked to catch up.
+    asked: bool,
+}
 
-    async fn pre_start(&self, myself: ActorRef<Tick>, (): ()) -> Result<(), ActorProcessingErr> {
-        Ok(myself.cast(Tick)?)
+impl<S: Saga> Timers<S> {
+    /// Wakes everything that is due here, one page after the other, each when the one before it is through: so no more
+    /// is under way than that. Says whether any order waits for the log.
+    async fn wake(wiring: &Wiring<S>, caught_up: Option<Timestamp>) -> Result<bool, StoreError> {
+        let now = wiring.clock.now();
+        let mut after = None;
+        let mut awaits_log = false;
+        loop {
+            let page = wiring.store.due(now, after, AT_A_TIME).await?;
+            let woken = join_all(page.iter().filter(|due| wiring.owns(due.order)).map(|due| {
+                let wake = Wake { caught_up, unsent: due.unsent };
+                wiring.router.call(move |reply| RouterMessage::Wake(due.order, wake, reply))
+            }));
+            // A router that is being started again is found the next time.
+            awaits_log |= woken.await.contains(&Ok(Woken::AwaitsLog));
+            match page.last() {
+                Some(Overdue { order, since, .. }) if page.len() as u64 == AT_A_TIME => {
+                    after = Some((*since, *order) as (Timestamp, OrderId));
+                }
+                Some(_) | None => return Ok(awaits_log),
+            }
+        }
     }
 
-    async fn handle(&self, myself: ActorRef<Tick>, _: Tick, (): &mut ()) -> Result<(), ActorProcessingErr> {
-        match self.0.store.due(self.0.clock.now(), AT_A_TIME).await {
-            Ok(due) => {
-                for order in due {
-                    // A router that is being started again is found the next time.
-                    let _ = self.0.router.cast(RouterMessage::Wake(order));
+    fn look(&self, myself: ActorRef<TimersMessage>, caught_up: Option<Timestamp>) {
+        let wiring = Arc::clone(&self.0);
+        tokio::spawn(async move {
+            let awaits_log = match Self::wake(&wiring, caught_up).await {
+                Ok(awaits_log) => {
+                    wiring.health.set(Part::Database, Ok(()));
+                    awaits_log
                 }
+                Err(error) => {
+                    tracing::warn!(service = S::SERVICE, %error, "what is due cannot be read; trying again");
+                    wiring.health.set(Part::Database, Err(error.to_string()));
+                    false
+                }
+            };
+            let _ = myself.cast(TimersMessage::Woke(awaits_log));
+        });
+    }
+
+    fn ask(&self, myself: ActorRef<TimersMessage>) {
+        let wiring = Arc::clone(&self.0);
+        tokio::spawn(async move {
+            let asked_at = wiring.clock.now();
+            let caught_up = tokio::time::timeout(PATIENCE, wiring.consumer.call(ConsumerMessage::CatchUp)).await;
+            let caught_up = matches!(caught_up, Ok(Ok(()))).then_some(asked_at);
+            let _ = myself.cast(TimersMessage::CaughtUp(caught_up));
+        });
+    }
+}
+
+#[async_trait]
+impl<S: Saga> Actor for Timers<S> {
+    type Msg = TimersMessage;
+    type State = Waiting;
+    type Arguments = ();
+
+    async fn pre_start(&self, myself: ActorRef<TimersMessage>, (): ()) -> Result<Waiting, ActorProcessingErr> {
+        myself.cast(TimersMessage::Tick)?;
+        Ok(Waiting::default())
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<TimersMessage>,
+        message: TimersMessage,
+        waiting: &mut Waiting,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            TimersMessage::Tick => self.look(myself, waiting.caught_up),
+            TimersMessage::Woke(awaits_log) => {
+                if awaits_log && !waiting.asked {
+                    waiting.asked = true;
+                    self.ask(myself.clone());
+                }
+                // One after the other, so that a slow database is not asked faster than it answers.
+                myself.send_after(PERIOD, || TimersMessage::Tick);
             }
-            Err(error) => tracing::warn!(service = S::SERVICE, %error, "what is due cannot be read; trying again"),
+            TimersMessage::CaughtUp(caught_up) => {
+                waiting.asked = false;
+                waiting.caught_up = caught_up.or(waiting.caught_up);
+            }
         }
-        // One after the other, so that a slow database is not asked faster than it answers.
-        myself.send_after(PERIOD, || Tick);
         Ok(())
     }
 }

@@ -3,14 +3,16 @@
 //! A topic is one partition. One task writes everything, many appends to a transaction, and wakes the readers.
 //! Group offsets are written with the next append or a moment later; losing one repeats records, as it should.
 
-use super::{Delivery, EventLog, LogError, NewRecord, Offsets, Partition, Position, Record, Subscription};
+use super::{
+    Change, Deliveries, EventLog, Extent, LogError, Membership, NewRecord, Partition, Position, Record, Subscription,
+};
 use crate::clock::Clock;
 use crate::database::Database;
 use async_trait::async_trait;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
@@ -129,23 +131,55 @@ impl EventLog for EmbeddedLog {
                 *next = row.next_position;
             }
         }
-        let (sender, deliveries) = mpsc::channel(WAITING);
-        tokio::spawn(read(self.database.clone(), self.ends.clone(), next, sender));
-        let offsets = EmbeddedOffsets { group: group.into(), writes: self.writes.clone() };
-        Ok(Subscription { deliveries, offsets: Box::new(offsets) })
+        let (deliveries, changes, records) = Deliveries::channel(WAITING);
+        let membership = EmbeddedMember {
+            group: group.into(),
+            writes: self.writes.clone(),
+            ends: self.ends.clone(),
+            stored: Mutex::new(next.clone()),
+        };
+        tokio::spawn(read(self.database.clone(), self.ends.clone(), next, deliveries));
+        Ok(Subscription { changes, records, membership: Arc::new(membership) })
+    }
+
+    fn partition_of(&self, _: &[u8]) -> Option<i32> {
+        Some(0)
     }
 }
 
-struct EmbeddedOffsets {
+struct EmbeddedMember {
     group: Arc<str>,
     writes: mpsc::Sender<Write>,
+    ends: watch::Receiver<Ends>,
+    stored: Mutex<Ends>,
 }
 
-impl Offsets for EmbeddedOffsets {
+#[async_trait]
+impl Membership for EmbeddedMember {
     fn store(&self, partition: &Partition, next: i64) {
+        self.stored.lock().unwrap_or_else(PoisonError::into_inner).insert(partition.topic.clone(), next);
         let write = Write::Offset { group: Arc::clone(&self.group), topic: partition.topic.clone(), next };
         // When there is no room, a later offset of this partition will stand for this one.
         let _ = self.writes.try_send(write);
+    }
+
+    async fn extents(&self) -> Result<Vec<Extent>, LogError> {
+        let ends = self.ends.borrow().clone();
+        let stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
+        let extent = |(topic, stored): (&String, &i64)| Extent {
+            partition: partition(topic),
+            stored: *stored,
+            end: ends.get(topic).copied().unwrap_or(0),
+        };
+        Ok(stored.iter().map(extent).collect())
+    }
+
+    async fn leave(&self) {
+        let (done, flushed) = oneshot::channel();
+        if self.writes.send(Write::Flush(done)).await.is_ok() {
+            // A log that is closed has written everything.
+            let _ = flushed.await;
+        }
     }
 }
 
@@ -257,9 +291,9 @@ impl Writer {
     }
 }
 
-async fn read(database: Database, mut ends: watch::Receiver<Ends>, mut next: Ends, deliveries: mpsc::Sender<Delivery>) {
+async fn read(database: Database, mut ends: watch::Receiver<Ends>, mut next: Ends, deliveries: Deliveries) {
     let assigned = next.keys().map(|topic| partition(topic)).collect();
-    let mut open = deliveries.send(Delivery::Assigned(assigned)).await.is_ok();
+    let mut open = deliveries.change(Change::Assigned(assigned));
     while open {
         let behind: Vec<String> = {
             let ends = ends.borrow_and_update();
@@ -270,7 +304,10 @@ async fn read(database: Database, mut ends: watch::Receiver<Ends>, mut next: End
                 Ok(records) => {
                     for record in records {
                         next.insert(topic.clone(), record.at.offset + 1);
-                        open &= deliveries.send(Delivery::Record(record)).await.is_ok();
+                        match deliveries.room().await {
+                            Some(room) => room.put(deliveries.generation(), record),
+                            None => open = false,
+                        }
                     }
                 }
                 Err(error) => {

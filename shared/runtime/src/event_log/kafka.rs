@@ -1,7 +1,8 @@
 //! Apache Kafka, through librdkafka.
 
 use super::{
-    DEAD_LETTER_SUFFIX, Delivery, EventLog, LogError, NewRecord, Offsets, Partition, Position, Record, Subscription,
+    Change, DEAD_LETTER_SUFFIX, Deliveries, EventLog, Extent, LogError, Membership, NewRecord, Partition, Position,
+    Record, Subscription,
 };
 use crate::backoff::Backoff;
 use async_trait::async_trait;
@@ -20,8 +21,9 @@ use rdkafka::util::Timeout;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
-use tokio::sync::{OnceCell, mpsc, oneshot};
+use std::time::{Duration, Instant};
+use tokio::sync::{OnceCell, oneshot};
+use tokio_util::sync::CancellationToken;
 
 /// How to reach Kafka, and what to ask of it.
 #[derive(Clone, Debug)]
@@ -40,15 +42,18 @@ pub struct KafkaSettings {
 pub struct KafkaLog {
     settings: KafkaSettings,
     producer: FutureProducer,
-    topics: OnceCell<()>,
+    /// How many partitions the topics have, once they are there.
+    topics: OnceCell<i32>,
 }
 
 /// Deliveries that may wait between the client's thread and the consumer.
-const DELIVERIES: usize = 256;
+const WAITING: usize = 256;
 /// The largest dead letter: any message with its headers.
 const DEAD_LETTER_BYTES: &str = "4194304";
 /// How long a revoke waits for what is in flight.
 const REVOKE_WAIT: Duration = Duration::from_secs(5);
+/// How long a question to the brokers may take.
+const ASK: Duration = Duration::from_secs(5);
 /// How long one poll waits for a record.
 const POLL: Duration = Duration::from_millis(100);
 /// How long a full channel is waited for before the partitions are paused and polling goes on.
@@ -90,15 +95,21 @@ impl KafkaLog {
     async fn create_topics(&self) {
         let create = || async {
             let mut backoff = Backoff::default();
-            while let Err(error) = self.try_create_topics().await {
-                tracing::warn!(%error, servers = self.settings.bootstrap_servers, "Kafka's topics cannot be prepared; trying again");
-                backoff.wait().await;
+            loop {
+                match self.try_create_topics().await {
+                    Ok(partitions) => return partitions,
+                    Err(error) => {
+                        let servers = &self.settings.bootstrap_servers;
+                        tracing::warn!(%error, servers, "Kafka's topics cannot be prepared; trying again");
+                        backoff.wait().await;
+                    }
+                }
             }
         };
         self.topics.get_or_init(create).await;
     }
 
-    async fn try_create_topics(&self) -> Result<(), LogError> {
+    async fn try_create_topics(&self) -> Result<i32, LogError> {
         let admin: AdminClient<DefaultClientContext> =
             Self::client(&self.settings).create().map_err(|error| failed(&error))?;
         let replication = || TopicReplication::Fixed(self.settings.replication_factor);
@@ -124,9 +135,9 @@ impl KafkaLog {
         self.compare_partitions().await
     }
 
-    /// An order's actor has one home only where all topics have the same partitions. Where they have not, nothing is
-    /// lost (the version guard sees to that), but steps conflict; so it is said.
-    async fn compare_partitions(&self) -> Result<(), LogError> {
+    /// How many partitions the topics have. An order's actor has one home only where all of them have the same. Where
+    /// they have not, nothing is lost (the version guard sees to that), but steps conflict; so it is said.
+    async fn compare_partitions(&self) -> Result<i32, LogError> {
         let producer = self.producer.clone();
         let fetch = move || producer.client().fetch_metadata(None, Duration::from_secs(10));
         let metadata = tokio::task::spawn_blocking(fetch).await.map_err(|panic| LogError(panic.to_string()))?;
@@ -140,7 +151,8 @@ impl KafkaLog {
         if counts.len() > 1 {
             tracing::warn!(?counts, "the topics differ in their number of partitions; see docs/messages.md");
         }
-        Ok(())
+        let most = counts.last_key_value().map_or(0, |(count, _)| *count);
+        i32::try_from(most).map_err(|error| LogError(error.to_string()))
     }
 }
 
@@ -168,7 +180,6 @@ impl EventLog for KafkaLog {
 
     async fn subscribe(&self, group: &str, topics: &[String]) -> Result<Subscription, LogError> {
         self.create_topics().await;
-        let (sender, deliveries) = mpsc::channel(DELIVERIES);
         let mut config = Self::client(&self.settings);
         config
             .set("group.id", group)
@@ -185,7 +196,8 @@ impl EventLog for KafkaLog {
         if let Some(id) = &self.settings.instance_id {
             config.set("group.instance.id", id);
         }
-        let context = Rebalancing { deliveries: sender.clone() };
+        let (deliveries, changes, records) = Deliveries::channel(WAITING);
+        let context = Rebalancing { deliveries: deliveries.clone() };
         let consumer: BaseConsumer<Rebalancing> =
             config.create_with_context(context).map_err(|error| failed(&error))?;
         let names: Vec<&str> = topics.iter().map(String::as_str).collect();
@@ -193,23 +205,39 @@ impl EventLog for KafkaLog {
 
         let consumer = Arc::new(consumer);
         let closed = Arc::new(AtomicBool::new(false));
-        let offsets = KafkaOffsets { consumer: Arc::downgrade(&consumer), closed: Arc::clone(&closed) };
+        let left = CancellationToken::new();
+        let member =
+            KafkaMember { consumer: Arc::downgrade(&consumer), closed: Arc::clone(&closed), left: left.clone() };
         let runtime = tokio::runtime::Handle::current();
+        let reader = Reader { group: group.to_owned(), consumer, deliveries, closed, runtime };
         std::thread::Builder::new()
             .name(format!("{group} kafka"))
-            .spawn(move || poll(&consumer, &sender, &closed, &runtime))
+            .spawn(move || {
+                // When it returns, the consumer is dropped, which leaves the group and takes a moment.
+                reader.run();
+                left.cancel();
+            })
             .map_err(|error| LogError(error.to_string()))?;
-        Ok(Subscription { deliveries, offsets: Box::new(offsets) })
+        Ok(Subscription { changes, records, membership: Arc::new(member) })
+    }
+
+    /// As Java's default partitioner does it, and librdkafka's `murmur2_random`.
+    fn partition_of(&self, key: &[u8]) -> Option<i32> {
+        let partitions = self.topics.get().filter(|partitions| **partitions > 0)?;
+        let hash = murmur2::murmur2(key, murmur2::KAFKA_SEED) & 0x7fff_ffff;
+        i32::try_from(hash).ok().map(|hash| hash % partitions)
     }
 }
 
-struct KafkaOffsets {
+struct KafkaMember {
     // The thread owns the consumer, since dropping one blocks.
     consumer: Weak<BaseConsumer<Rebalancing>>,
     closed: Arc<AtomicBool>,
+    left: CancellationToken,
 }
 
-impl Offsets for KafkaOffsets {
+#[async_trait]
+impl Membership for KafkaMember {
     fn store(&self, partition: &Partition, next: i64) {
         // librdkafka stores the offset after the one it is given. After a revoke this fails, as it should: the
         // partition's progress is its next owner's.
@@ -218,85 +246,141 @@ impl Offsets for KafkaOffsets {
             tracing::debug!(topic = partition.topic, partition = partition.partition, %error, "offset not stored");
         }
     }
+
+    async fn extents(&self) -> Result<Vec<Extent>, LogError> {
+        let Some(consumer) = self.consumer.upgrade() else { return Err(LogError("the group was left".into())) };
+        let ask = move || extents(&consumer).map_err(|error| failed(&error));
+        tokio::task::spawn_blocking(ask).await.map_err(|panic| LogError(panic.to_string()))?
+    }
+
+    async fn leave(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+        self.left.cancelled().await;
+    }
 }
 
-impl Drop for KafkaOffsets {
+impl Drop for KafkaMember {
     fn drop(&mut self) {
         self.closed.store(true, Ordering::Relaxed);
     }
 }
 
-/// Runs on a thread of its own: librdkafka's callbacks and the closing of a consumer block.
-fn poll(
-    consumer: &BaseConsumer<Rebalancing>,
-    deliveries: &mpsc::Sender<Delivery>,
-    closed: &AtomicBool,
-    runtime: &tokio::runtime::Handle,
-) {
-    while !closed.load(Ordering::Relaxed) {
-        match consumer.poll(POLL) {
-            None => {}
-            Some(Ok(message)) => {
-                let delivery = Delivery::Record(record(&message));
-                if !deliver(consumer, deliveries, delivery, closed, runtime) {
-                    break;
-                }
-            }
-            Some(Err(error)) => {
-                if let Some((code, reason)) = consumer.client().fatal_error() {
-                    let broken = Delivery::Broken(format!("{code}: {reason}"));
-                    deliver(consumer, deliveries, broken, closed, runtime);
-                    break;
-                }
-                // Everything else librdkafka retries by itself.
-                tracing::warn!(%error, "kafka consumer");
-            }
-        }
-    }
-    if let Err(error) = consumer.commit_consumer_state(CommitMode::Sync)
-        && error.rdkafka_error_code() != Some(RDKafkaErrorCode::NoOffset)
-    {
-        tracing::warn!(%error, "the last offsets were not committed; their records will come again");
-    }
+fn extents(consumer: &BaseConsumer<Rebalancing>) -> Result<Vec<Extent>, KafkaError> {
+    let assigned = consumer.assignment()?;
+    let committed = consumer.committed_offsets(assigned.clone(), ASK)?;
+    let offset = |list: &TopicPartitionList, partition: &Partition| {
+        list.find_partition(&partition.topic, partition.partition).and_then(|found| found.offset().to_raw())
+    };
+    partitions(&assigned)
+        .into_iter()
+        .map(|partition| {
+            let (begin, end) = consumer.fetch_watermarks(&partition.topic, partition.partition, ASK)?;
+            // A group that has stored nothing here (which is a negative offset) is at the beginning.
+            let stored = offset(&committed, &partition).unwrap_or(begin).max(begin);
+            Ok(Extent { partition, stored, end })
+        })
+        .collect()
 }
 
-/// Hands a delivery over. While there is no room the partitions are paused and polling goes on, so that the member
-/// stays in its group. Returns whether anybody is still listening.
-fn deliver(
-    consumer: &BaseConsumer<Rebalancing>,
-    deliveries: &mpsc::Sender<Delivery>,
-    delivery: Delivery,
-    closed: &AtomicBool,
-    runtime: &tokio::runtime::Handle,
-) -> bool {
-    let mut paused = false;
-    loop {
-        let room = runtime.block_on(async { tokio::time::timeout(FULL_WAIT, deliveries.reserve()).await });
-        let assigned = || consumer.assignment().unwrap_or_else(|_| TopicPartitionList::new());
-        match room {
-            Ok(Err(_)) => return false,
-            Ok(Ok(permit)) => {
-                permit.send(delivery);
-                if paused && let Err(error) = consumer.resume(&assigned()) {
-                    tracing::warn!(%error, "kafka consumer could not resume");
+/// What reads: on a thread of its own, since librdkafka's callbacks and the closing of a consumer block.
+struct Reader {
+    group: String,
+    consumer: Arc<BaseConsumer<Rebalancing>>,
+    deliveries: Deliveries,
+    closed: Arc<AtomicBool>,
+    runtime: tokio::runtime::Handle,
+}
+
+impl Reader {
+    /// Reads until the member leaves, the client breaks, or nobody listens any more.
+    fn run(self) {
+        let mut away = None;
+        while !self.closed.load(Ordering::Relaxed) {
+            match self.consumer.poll(POLL) {
+                None => self.see_if_back(&mut away),
+                Some(Ok(message)) => {
+                    if !self.deliver(record(&message)) {
+                        break;
+                    }
                 }
-                return true;
-            }
-            Err(_) if closed.load(Ordering::Relaxed) => return false,
-            Err(_) => {
-                if !paused && let Err(error) = consumer.pause(&assigned()) {
-                    tracing::warn!(%error, "kafka consumer could not pause");
-                }
-                paused = true;
-                // Nothing is fetched while paused; this serves heartbeats and callbacks. A record that still comes
-                // is seeked back to.
-                if let Some(Ok(message)) = consumer.poll(Duration::ZERO) {
-                    let offset = rdkafka::Offset::Offset(message.offset());
-                    if let Err(error) = consumer.seek(message.topic(), message.partition(), offset, POLL) {
-                        tracing::warn!(%error, "kafka consumer could not seek back");
+                Some(Err(error)) => {
+                    if let Some((code, reason)) = self.consumer.client().fatal_error() {
+                        self.deliveries.change(Change::Broken(format!("{code}: {reason}")));
+                        break;
+                    }
+                    // Everything else librdkafka retries by itself.
+                    tracing::warn!(%error, "kafka consumer");
+                    if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
+                        away = Some(Instant::now());
+                        self.deliveries.change(Change::Away(error.to_string()));
                     }
                 }
             }
+        }
+        if let Err(error) = self.consumer.commit_consumer_state(CommitMode::Sync)
+            && error.rdkafka_error_code() != Some(RDKafkaErrorCode::NoOffset)
+        {
+            tracing::warn!(%error, "the last offsets were not committed; their records will come again");
+        }
+    }
+
+    /// Asks brokers that were away from time to time: librdkafka says when it loses them, and not when it finds them.
+    fn see_if_back(&self, away: &mut Option<Instant>) {
+        if away.is_some_and(|asked| asked.elapsed() > FULL_WAIT) {
+            let is_back = self.consumer.client().fetch_metadata(None, FULL_WAIT).is_ok();
+            *away = (!is_back).then(Instant::now);
+            if is_back {
+                self.deliveries.change(Change::Back);
+            }
+        }
+    }
+
+    /// Hands a record over. While there is no room the partitions are paused and polling goes on, so that the member
+    /// stays in its group. Returns whether anybody is still listening.
+    fn deliver(&self, record: Record) -> bool {
+        let generation = self.deliveries.generation();
+        let mut paused = false;
+        loop {
+            let waited = self.runtime.block_on(async { tokio::time::timeout(FULL_WAIT, self.deliveries.room()).await });
+            match waited {
+                Ok(None) => return false,
+                Ok(Some(room)) => {
+                    room.put(generation, record);
+                    if paused {
+                        self.say_paused(false);
+                        self.log(self.consumer.resume(&self.assigned()), "resume");
+                    }
+                    return true;
+                }
+                Err(_) if self.closed.load(Ordering::Relaxed) => return false,
+                Err(_) => {
+                    if !paused {
+                        self.say_paused(true);
+                        self.log(self.consumer.pause(&self.assigned()), "pause");
+                    }
+                    paused = true;
+                    // Nothing is fetched while paused; this serves heartbeats and callbacks. A record that still comes
+                    // is seeked back to.
+                    if let Some(Ok(message)) = self.consumer.poll(Duration::ZERO) {
+                        let offset = rdkafka::Offset::Offset(message.offset());
+                        self.log(self.consumer.seek(message.topic(), message.partition(), offset, POLL), "seek back");
+                    }
+                }
+            }
+        }
+    }
+
+    fn assigned(&self) -> TopicPartitionList {
+        self.consumer.assignment().unwrap_or_else(|_| TopicPartitionList::new())
+    }
+
+    fn say_paused(&self, paused: bool) {
+        metrics::gauge!("kafka_consumer_paused", "service" => self.group.clone()).set(f64::from(u8::from(paused)));
+    }
+
+    fn log(&self, result: Result<(), KafkaError>, what: &str) {
+        if let Err(error) = result {
+            tracing::warn!(group = self.group, %error, "kafka consumer could not {what}");
         }
     }
 }
@@ -316,7 +400,7 @@ fn record(message: &BorrowedMessage<'_>) -> Record {
 
 /// Turns the callbacks of a rebalance into deliveries.
 struct Rebalancing {
-    deliveries: mpsc::Sender<Delivery>,
+    deliveries: Deliveries,
 }
 
 impl ClientContext for Rebalancing {}
@@ -325,7 +409,7 @@ impl ConsumerContext for Rebalancing {
     fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         if let Rebalance::Revoke(revoked) = rebalance {
             let (done, finished) = oneshot::channel();
-            if self.deliveries.blocking_send(Delivery::Revoked(partitions(revoked), done)).is_ok() {
+            if self.deliveries.change(Change::Revoked(partitions(revoked), done)) {
                 wait(finished);
             }
             // Nothing to commit is an error, too.
@@ -336,14 +420,14 @@ impl ConsumerContext for Rebalancing {
     fn post_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         if let Rebalance::Assign(assigned) = rebalance {
             // Nobody listens any more only when the subscription is being dropped.
-            let _ = self.deliveries.blocking_send(Delivery::Assigned(partitions(assigned)));
+            self.deliveries.change(Change::Assigned(partitions(assigned)));
         }
     }
 }
 
 fn wait(mut finished: oneshot::Receiver<()>) {
-    let deadline = std::time::Instant::now() + REVOKE_WAIT;
-    while finished.try_recv() == Err(oneshot::error::TryRecvError::Empty) && std::time::Instant::now() < deadline {
+    let deadline = Instant::now() + REVOKE_WAIT;
+    while finished.try_recv() == Err(oneshot::error::TryRecvError::Empty) && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(2));
     }
 }

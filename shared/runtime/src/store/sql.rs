@@ -1,6 +1,6 @@
 //! The store over sea-orm, for PostgreSQL and SQLite alike.
 
-use super::{OutboxKey, Store, StoreError, Verdict};
+use super::{Backlog, Loaded, OutboxKey, Overdue, Store, StoreError, Verdict};
 use crate::database::{Database, is_transient};
 use crate::saga::{Instance, Outgoing, Saga, Step};
 use async_trait::async_trait;
@@ -8,10 +8,9 @@ use contracts::{EventType, OrderId, Timestamp};
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, IdenStatic, IntoActiveModel, Iterable,
-    QueryFilter, QueryOrder, QuerySelect,
+    PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select,
 };
-use std::collections::HashMap;
-use std::marker::PhantomData;
+use std::collections::{BTreeMap, HashMap};
 use uuid::Uuid;
 
 /// How a saga's instances are rows.
@@ -23,10 +22,10 @@ pub trait Table: Saga {
     const ORDER_ID: <Self::Entity as EntityTrait>::Column;
     /// The order's version.
     const VERSION: <Self::Entity as EntityTrait>::Column;
-    /// When [`Saga::pending`] is due, in microseconds since 1970; null if nothing is.
+    /// When [`Saga::due`] is, in microseconds since 1970; null if nothing is.
     const DUE_AT: <Self::Entity as EntityTrait>::Column;
 
-    /// An instance as a row; `due_at` is the moment of its [`Saga::pending`].
+    /// An instance as a row; `due_at` is the moment of its [`Saga::due`].
     fn write(instance: Instance<Self>, applied: Vec<u8>, due_at: Option<i64>) -> <Self::Entity as EntityTrait>::Model;
 
     /// A row as an instance, or what is wrong with the row.
@@ -34,7 +33,7 @@ pub trait Table: Saga {
 
     /// What else a batch changes in the same transaction, before its rows are written. This is where a step learns
     /// what only locks can tell.
-    async fn settle(_: &DatabaseTransaction, _: &mut [Step<Self>]) -> Result<(), DbErr> {
+    async fn settle(&self, _: &DatabaseTransaction, _: &mut [Step<Self>]) -> Result<(), DbErr> {
         Ok(())
     }
 }
@@ -96,21 +95,21 @@ pub fn padded<T: Clone>(mut keys: Vec<T>) -> Vec<T> {
 
 /// A service's store.
 pub struct SqlStore<S> {
+    saga: S,
     database: Database,
-    saga: PhantomData<fn() -> S>,
 }
 
 impl<S: Table> SqlStore<S> {
-    /// Over a migrated database.
-    pub fn new(database: Database) -> Self {
-        SqlStore { database, saga: PhantomData }
+    /// Of a saga with these rules, over a migrated database.
+    pub fn new(saga: S, database: Database) -> Self {
+        SqlStore { saga, database }
     }
 
     /// Commits these steps and `sent`, or nothing at all and `None` if a step lost.
     async fn attempt(&self, steps: &[Step<S>], sent: &[OutboxKey]) -> Result<Option<Vec<Verdict<S>>>, DbErr> {
         let transaction = self.database.begin().await?;
         let mut steps = steps.to_vec();
-        S::settle(&transaction, &mut steps).await?;
+        self.saga.settle(&transaction, &mut steps).await?;
         let outgoing: Vec<Vec<Outgoing>> = steps.iter().map(|step| step.outgoing().collect()).collect();
         if !write_states(&transaction, &steps).await? {
             transaction.rollback().await?;
@@ -164,12 +163,24 @@ impl<S: Table> SqlStore<S> {
 
 #[async_trait]
 impl<S: Table> Store<S> for SqlStore<S> {
-    async fn load(&self, orders: &[OrderId]) -> Result<Vec<Instance<S>>, StoreError> {
-        let rows = S::Entity::find()
-            .filter(S::ORDER_ID.is_in(padded(orders.iter().map(|order| order.0).collect())))
-            .all(&self.database.read)
-            .await?;
-        rows.into_iter().map(|row| S::read(row).map_err(damaged)).collect()
+    async fn load(&self, orders: &[OrderId]) -> Result<Vec<Loaded<S>>, StoreError> {
+        let ids: Vec<Uuid> = padded(orders.iter().map(|order| order.0).collect());
+        let rows = S::Entity::find().filter(S::ORDER_ID.is_in(ids.clone())).all(&self.database.read).await?;
+        let mut loaded: BTreeMap<OrderId, Loaded<S>> = BTreeMap::new();
+        for row in rows {
+            let instance = S::read(row).map_err(damaged)?;
+            loaded.insert(instance.order, Loaded { instance, unsent: Vec::new() });
+        }
+        if loaded.is_empty() {
+            return Ok(Vec::new());
+        }
+        let unsent = in_order().filter(outbox::Column::OrderId.is_in(ids)).all(&self.database.read).await?;
+        for row in unsent {
+            if let Some(loaded) = loaded.get_mut(&OrderId(row.order_id)) {
+                loaded.unsent.push(read_outgoing(row)?);
+            }
+        }
+        Ok(loaded.into_values().collect())
     }
 
     async fn commit(&self, mut steps: Vec<Step<S>>, sent: &[OutboxKey]) -> Result<Vec<Verdict<S>>, StoreError> {
@@ -202,29 +213,74 @@ impl<S: Table> Store<S> for SqlStore<S> {
         Ok(answers)
     }
 
-    async fn unsent(&self, limit: u64) -> Result<Vec<Outgoing>, StoreError> {
-        let rows = outbox::Entity::find()
-            .order_by_asc(outbox::Column::OrderId)
-            .order_by_asc(outbox::Column::Version)
-            .order_by_asc(outbox::Column::N)
-            .limit(limit)
-            .all(&self.database.read)
-            .await?;
-        rows.into_iter().map(read_outgoing).collect()
+    async fn unsent(&self, after: Option<OutboxKey>, limit: u64) -> Result<Vec<Outgoing>, StoreError> {
+        let mut rows = in_order().limit(limit);
+        if let Some((order, version, n)) = after {
+            let key = [outbox::Column::OrderId, outbox::Column::Version, outbox::Column::N].map(Expr::col);
+            let after = [Expr::val(order.0), Expr::val(version), Expr::val(n)];
+            rows = rows.filter(Expr::tuple(key).gt(Expr::tuple(after)));
+        }
+        rows.all(&self.database.read).await?.into_iter().map(read_outgoing).collect()
     }
 
-    async fn due(&self, now: Timestamp, limit: u64) -> Result<Vec<OrderId>, StoreError> {
-        let due: Vec<Uuid> = S::Entity::find()
+    async fn due(
+        &self,
+        now: Timestamp,
+        after: Option<(Timestamp, OrderId)>,
+        limit: u64,
+    ) -> Result<Vec<Overdue>, StoreError> {
+        let mut rows = S::Entity::find()
             .select_only()
+            .column(S::DUE_AT)
             .column(S::ORDER_ID)
             .filter(S::DUE_AT.lte(now.0))
             .order_by_asc(S::DUE_AT)
-            .limit(limit)
+            .order_by_asc(S::ORDER_ID)
+            .limit(limit);
+        if let Some((since, order)) = after {
+            let later = S::DUE_AT.gt(since.0);
+            rows = rows.filter(later.or(S::DUE_AT.eq(since.0).and(S::ORDER_ID.gt(order.0))));
+        }
+        let due: Vec<(i64, Uuid)> = rows.into_tuple().all(&self.database.read).await?;
+        if due.is_empty() {
+            return Ok(Vec::new());
+        }
+        let orders = padded(due.iter().map(|(_, order)| *order).collect());
+        let unsent: Vec<Uuid> = outbox::Entity::find()
+            .select_only()
+            .column(outbox::Column::OrderId)
+            .filter(outbox::Column::OrderId.is_in(orders))
             .into_tuple()
             .all(&self.database.read)
             .await?;
-        Ok(due.into_iter().map(OrderId).collect())
+        let overdue = |(since, order)| Overdue {
+            order: OrderId(order),
+            since: Timestamp(since),
+            unsent: unsent.contains(&order),
+        };
+        Ok(due.into_iter().map(overdue).collect())
     }
+
+    async fn backlog(&self) -> Result<Backlog, StoreError> {
+        let waiting = S::Entity::find().filter(S::DUE_AT.is_not_null()).count(&self.database.read).await?;
+        let (unsent, oldest): (i64, Option<i64>) = outbox::Entity::find()
+            .select_only()
+            .column_as(outbox::Column::OrderId.count(), "unsent")
+            .column_as(outbox::Column::CreatedAt.min(), "oldest")
+            .into_tuple()
+            .one(&self.database.read)
+            .await?
+            .unwrap_or_default();
+        Ok(Backlog { waiting, unsent: u64::try_from(unsent).unwrap_or(0), oldest_unsent: oldest.map(Timestamp) })
+    }
+}
+
+/// The outbox as it is sent: by order and version.
+fn in_order() -> Select<outbox::Entity> {
+    outbox::Entity::find()
+        .order_by_asc(outbox::Column::OrderId)
+        .order_by_asc(outbox::Column::Version)
+        .order_by_asc(outbox::Column::N)
 }
 
 /// Upserts the rows; false if any of them lost to another version.
@@ -245,7 +301,7 @@ async fn write_states<S: Table>(transaction: &DatabaseTransaction, steps: &[Step
 
 fn row_of<S: Table>(instance: &Instance<S>) -> <S::Entity as EntityTrait>::ActiveModel {
     let applied = instance.applied.iter().flat_map(|id| *id.as_bytes()).collect();
-    let due_at = S::pending(&instance.state).map(|(due, _)| due.0);
+    let due_at = S::due(&instance.state).map(|(due, _)| due.0);
     S::write(instance.clone(), applied, due_at).into_active_model()
 }
 
