@@ -83,6 +83,8 @@ async fn its_events_are_published_without_a_restart() -> Result<()> {
         Arc::clone(&health),
     );
     let children = vec![wiring.journal_child(), wiring.publisher_child(), wiring.loader_child(), wiring.router_child()];
+    // There is no consumer that would be told so.
+    wiring.ownership.set([0].into());
     let tree = Tree { service: OrderSaga::SERVICE, children, health: Arc::clone(&health) };
     let (supervisor, ended) = Supervisor::spawn(None, Supervisor, tree).await?;
     while !health.is_well(Part::Actors) {
