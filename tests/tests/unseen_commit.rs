@@ -41,7 +41,11 @@ impl Store<OrderSaga> for CutOnce {
     ) -> Result<Vec<Verdict<OrderSaga>>, StoreError> {
         let verdicts = self.store.commit(steps, sent).await?;
         if self.cut.swap(false, Ordering::SeqCst) {
-            return Err(StoreError { message: "the connection was cut at COMMIT".into(), transient: true });
+            return Err(StoreError {
+                message: "the connection was cut at COMMIT".into(),
+                transient: true,
+                damaged: false,
+            });
         }
         Ok(verdicts)
     }

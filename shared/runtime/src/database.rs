@@ -76,14 +76,26 @@ impl Database {
 
     /// Brings the schema up to date; replicas that start together take turns.
     pub async fn migrate<M: MigratorTrait>(&self) -> Result<(), DbErr> {
-        if self.write.get_database_backend() != DbBackend::Postgres {
-            return M::up(&self.write, None).await;
-        }
-        // One transaction holds the lock and all of the changes: a crash leaves neither half a schema nor a lock.
+        // One transaction holds all of the changes, and on PostgreSQL the lock: a crash leaves neither.
         let transaction = self.begin().await?;
-        transaction.execute_unprepared(&format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")).await?;
+        if self.write.get_database_backend() == DbBackend::Postgres {
+            transaction.execute_unprepared(&format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")).await?;
+        }
         M::up(&transaction, None).await?;
         transaction.commit().await
+    }
+
+    /// Reads an SQLite file whole, and fails if it is damaged. PostgreSQL watches over itself.
+    pub async fn check(&self) -> Result<(), DbErr> {
+        if self.read.get_database_backend() == DbBackend::Postgres {
+            return Ok(());
+        }
+        let check = Statement::from_string(DbBackend::Sqlite, "PRAGMA quick_check(1)");
+        let found = self.read.query_one_raw(check).await?.map(|row| row.try_get::<String>("", "quick_check"));
+        match found.transpose()? {
+            Some(ok) if ok == "ok" => Ok(()),
+            found => Err(DbErr::Custom(format!("the file is damaged: {}", found.unwrap_or_default()))),
+        }
     }
 
     /// The database's clock: replicas that share the database agree on what time it is. SQLite has none of its own; there
@@ -154,6 +166,24 @@ fn sqlite(path: &Path, connections: u32) -> ConnectOptions {
     options
 }
 
+/// Whether the database's file is damaged: SQLite's CORRUPT and NOTADB.
+#[expect(clippy::wildcard_enum_match_arm, reason = "what the libraries add does not say so")]
+pub fn is_damage(error: &DbErr) -> bool {
+    use sea_orm::{RuntimeErr, sqlx};
+    match error {
+        DbErr::Conn(RuntimeErr::SqlxError(source))
+        | DbErr::Exec(RuntimeErr::SqlxError(source))
+        | DbErr::Query(RuntimeErr::SqlxError(source)) => match source.as_ref() {
+            sqlx::Error::Database(error) => error
+                .code()
+                .and_then(|code| code.parse::<u32>().ok())
+                .is_some_and(|code| matches!(code & 0xff, 11 | 26)),
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
 /// Whether trying again can help: the database is away, busy, or chose this transaction to give way.
 #[expect(clippy::wildcard_enum_match_arm, reason = "what the libraries add is not known to be transient")]
 pub fn is_transient(error: &DbErr) -> bool {
@@ -169,6 +199,7 @@ pub fn is_transient(error: &DbErr) -> bool {
         sqlx::Error::Database(error) => match error.code().as_deref() {
             // PostgreSQL: connection exceptions, resources, operator intervention, rollbacks (deadlock,
             // serialization), lock and object state, system errors. SQLite: busy, locked, I/O error, full.
+            // PostgreSQL's codes have five characters.
             Some(code) if code.len() == 5 => {
                 ["08", "53", "57", "40", "55", "58", "25"].iter().any(|class| code.starts_with(class))
             }

@@ -128,6 +128,7 @@ pub async fn open_database<M: MigratorTrait>(
     loop {
         let opened = async {
             let database = Database::open(settings).await?;
+            database.check().await?;
             database.migrate::<M>().await?;
             Ok(database)
         };

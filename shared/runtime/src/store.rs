@@ -59,6 +59,8 @@ pub struct StoreError {
     pub message: String,
     /// Whether trying again can help.
     pub transient: bool,
+    /// Whether the database is damaged: nothing more must be done with it.
+    pub damaged: bool,
 }
 
 /// A service's database.

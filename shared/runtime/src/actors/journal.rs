@@ -138,6 +138,11 @@ async fn until_answered<S: Saga, T, F: Future<Output = Result<T, StoreError>>>(
                 tracing::warn!(service = S::SERVICE, %error, "the database does not answer; trying again");
                 backoff.wait().await;
             }
+            Err(error) if error.damaged => {
+                // Nothing is answered, so nothing is taken for done; the supervisor gives up when it stays so.
+                wiring.health.set(Part::Database, Err(error.to_string()));
+                panic!("the database is damaged: {error}");
+            }
             answer => {
                 wiring.health.set(Part::Database, Ok(()));
                 return answer;

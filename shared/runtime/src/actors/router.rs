@@ -14,6 +14,10 @@ use tokio::time::Instant;
 
 /// An order without messages for this long leaves memory.
 const IDLE: Duration = Duration::from_secs(5);
+/// Beyond so many orders in memory, they leave as soon as they have nothing to do.
+const CROWDED: usize = 10_000;
+/// How often is looked for idle orders.
+const SWEEP: Duration = Duration::from_secs(1);
 
 /// A message to the router.
 #[derive(Debug)]
@@ -41,6 +45,8 @@ pub struct Orders<S: Saga> {
 struct Live<S: Saga> {
     actor: ActorRef<OrderMessage<S>>,
     used: Instant,
+    /// It was told to leave.
+    leaving: bool,
     /// What came after the actor was told to leave: for the next one.
     held: Vec<OrderMessage<S>>,
 }
@@ -82,7 +88,7 @@ impl<S: Saga> Router<S> {
         let actor = OrderActor { order, wiring: Arc::clone(&self.0) };
         let (actor, _) = ractor::ActorRuntime::spawn_linked_instant(None, actor, (), myself.get_cell())?;
         orders.by_actor.insert(actor.get_id(), order);
-        orders.live.insert(order, Live { actor, used: Instant::now(), held: Vec::new() });
+        orders.live.insert(order, Live { actor, used: Instant::now(), leaving: false, held: Vec::new() });
         live_gauge::<S>(orders);
         Ok(())
     }
@@ -112,7 +118,7 @@ impl<S: Saga> Actor for Router<S> {
     type Arguments = ();
 
     async fn pre_start(&self, myself: ActorRef<RouterMessage<S>>, (): ()) -> Result<Orders<S>, ActorProcessingErr> {
-        myself.send_interval(IDLE, || RouterMessage::Sweep);
+        myself.send_interval(SWEEP, || RouterMessage::Sweep);
         Ok(Orders { live: BTreeMap::new(), by_actor: HashMap::new() })
     }
 
@@ -130,7 +136,9 @@ impl<S: Saga> Actor for Router<S> {
                 self.route(&myself, orders, order, OrderMessage::Wake(wake, reply))
             }
             RouterMessage::Sweep => {
-                for live in orders.live.values().filter(|live| live.used.elapsed() >= IDLE) {
+                let idle = if orders.live.len() > CROWDED { SWEEP } else { IDLE };
+                for live in orders.live.values_mut().filter(|live| !live.leaving && live.used.elapsed() >= idle) {
+                    live.leaving = true;
                     // Drained, not stopped: what is in its mailbox is still handled.
                     if live.actor.drain().is_ok() {
                         metrics::counter!("actor_passivations_total", "kind" => "order", "service" => S::SERVICE)

@@ -1,6 +1,6 @@
 //! What stands before every route: a correlation id in and out, every error a problem, every request measured.
 
-use super::problem::{FieldError, Problem};
+use super::problem::{FieldError, Problem, Refusal};
 use poem::endpoint::BoxEndpoint;
 use poem::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use poem::{Endpoint, EndpointExt, IntoResponse, Request, Response, Route};
@@ -9,10 +9,14 @@ use poem_openapi::{OpenApi, OpenApiService, Webhook};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 /// Ties together all that comes of one request. The caller's own is kept; without one the request gets one here.
 pub const CORRELATION_ID: &str = "x-correlation-id";
+
+/// Requests that are answered at a time; more are told to come back.
+const WINDOW: usize = 4_000;
 
 /// Longest correlation id of a caller.
 const CORRELATION_ID_LIMIT: usize = 200;
@@ -23,6 +27,7 @@ pub fn edge<T: OpenApi + 'static, W: Webhook + 'static>(
     api: OpenApiService<T, W>,
 ) -> BoxEndpoint<'static> {
     let routes = Arc::new(Routes::of(&api.spec()));
+    let window = Arc::new(Semaphore::new(WINDOW));
     let docs = api.swagger_ui();
     let json = api.spec_endpoint();
     let yaml = api.spec_endpoint_yaml();
@@ -32,13 +37,19 @@ pub fn edge<T: OpenApi + 'static, W: Webhook + 'static>(
         .at("/openapi.json", json)
         .at("/openapi.yaml", yaml)
         .around(move |endpoint, request| {
-            let routes = Arc::clone(&routes);
-            async move { Ok(answer(service, &routes, endpoint, request).await) }
+            let (routes, window) = (Arc::clone(&routes), Arc::clone(&window));
+            async move { Ok(answer(service, &routes, &window, endpoint, request).await) }
         })
         .boxed()
 }
 
-async fn answer(service: &'static str, routes: &Routes, endpoint: impl Endpoint, mut request: Request) -> Response {
+async fn answer(
+    service: &'static str,
+    routes: &Routes,
+    window: &Semaphore,
+    endpoint: impl Endpoint,
+    mut request: Request,
+) -> Response {
     let started = Instant::now();
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
@@ -46,9 +57,16 @@ async fn answer(service: &'static str, routes: &Routes, endpoint: impl Endpoint,
         Err(problem) => respond(&problem),
         Ok(correlation_id) => {
             request.headers_mut().insert(CORRELATION_ID, correlation_id.clone());
-            let mut response = match endpoint.call(request).await {
-                Ok(response) => response.into_response(),
-                Err(error) => refused(error),
+            let place = window.try_acquire();
+            // Who runs the service is answered also when nobody else is.
+            let mut response = if place.is_err() && path.starts_with("/api/") {
+                Refusal::unavailable("too many requests are being answered; nothing was done, try again")
+                    .into_response()
+            } else {
+                match endpoint.call(request).await {
+                    Ok(response) => response.into_response(),
+                    Err(error) => refused(error),
+                }
             };
             response.headers_mut().insert(CORRELATION_ID, correlation_id);
             response

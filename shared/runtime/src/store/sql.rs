@@ -1,7 +1,7 @@
 //! The store over sea-orm, for PostgreSQL and SQLite alike.
 
 use super::{Backlog, Loaded, OutboxKey, Overdue, Store, StoreError, Verdict};
-use crate::database::{Database, is_transient};
+use crate::database::{Database, is_damage, is_transient};
 use crate::saga::{Instance, Outgoing, Saga, Step};
 use async_trait::async_trait;
 use contracts::{EventType, OrderId, Timestamp};
@@ -190,7 +190,7 @@ impl<S: Table> Store<S> for SqlStore<S> {
         steps.sort_by_key(|step| step.next.order);
         let verdicts = match self.commit_winners(steps.clone(), sent).await {
             Ok(verdicts) => verdicts,
-            Err(error) if is_transient(&error) => return Err(error.into()),
+            Err(error) if is_transient(&error) || is_damage(&error) => return Err(error.into()),
             // One step is poison: let the others go without it.
             Err(error) if steps.len() <= 1 => vec![Verdict::Refused(error.to_string()); steps.len()],
             Err(_) => {
@@ -199,7 +199,7 @@ impl<S: Table> Store<S> for SqlStore<S> {
                 for step in steps {
                     verdicts.push(match self.commit_winners(vec![step], &[]).await {
                         Ok(mut verdict) => verdict.pop().unwrap_or(Verdict::Conflict),
-                        Err(error) if is_transient(&error) => return Err(error.into()),
+                        Err(error) if is_transient(&error) || is_damage(&error) => return Err(error.into()),
                         Err(error) => Verdict::Refused(error.to_string()),
                     });
                 }
@@ -362,11 +362,11 @@ fn read_outgoing(row: outbox::Model) -> Result<Outgoing, StoreError> {
 }
 
 fn damaged(what: String) -> StoreError {
-    StoreError { message: format!("a stored row cannot be read: {what}"), transient: false }
+    StoreError { message: format!("a stored row cannot be read: {what}"), transient: false, damaged: false }
 }
 
 impl From<DbErr> for StoreError {
     fn from(error: DbErr) -> Self {
-        StoreError { transient: is_transient(&error), message: error.to_string() }
+        StoreError { transient: is_transient(&error), damaged: is_damage(&error), message: error.to_string() }
     }
 }
