@@ -3,4 +3,5 @@
 pub mod api;
 pub mod audit;
 pub mod conformance;
+pub mod rig;
 pub mod topics;

@@ -1,0 +1,204 @@
+//! One service's actors without its HTTP API, over ports that a test can make fail.
+
+use anyhow::Result;
+use async_trait::async_trait;
+use contracts::{OrderId, Payload, Timestamp, event_id};
+use migrations::EventLogMigrator;
+use ractor::{Actor, ActorRef};
+use runtime::actors::consumer::Attempts;
+use runtime::actors::supervisor::{Supervisor, SupervisorMessage, Tree};
+use runtime::actors::{Outside, Wiring};
+use runtime::clock::SystemClock;
+use runtime::database::{Database, DatabaseSettings};
+use runtime::event_log::embedded::EmbeddedLog;
+use runtime::event_log::{Deliveries, EventLog, LogError, NewRecord, Subscription};
+use runtime::health::{Health, Part};
+use runtime::saga::{Outgoing, Saga, Step};
+use runtime::store::sql::{SqlStore, Table};
+use runtime::store::{Backlog, Loaded, OutboxKey, Overdue, Store, StoreError, Verdict};
+use serde_json::json;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+/// A service's actors, running.
+pub struct Rig<S: Saga> {
+    /// What they share.
+    pub wiring: Arc<Wiring<S>>,
+    /// Who started them.
+    pub supervisor: ActorRef<SupervisorMessage>,
+    /// Ends with them.
+    pub ended: JoinHandle<()>,
+}
+
+impl<S: Saga + Default> Rig<S> {
+    /// Starts them over these ports. A message is tried three times, without a pause that is worth waiting for.
+    pub async fn start(store: Arc<dyn Store<S>>, log: Arc<dyn EventLog>, outside: Arc<dyn Outside<S>>) -> Result<Self> {
+        let health = Arc::new(Health::starting(false));
+        let wiring = Wiring::new(S::default(), store, log, Arc::new(SystemClock), outside, Arc::clone(&health));
+        let attempts = Attempts { max: 3, interval: Duration::from_millis(20) };
+        let children = vec![
+            wiring.journal_child(),
+            wiring.publisher_child(),
+            wiring.loader_child(),
+            wiring.router_child(),
+            wiring.timers_child(),
+            wiring.consumer_child(attempts),
+        ];
+        let tree = Tree { service: S::SERVICE, children, health };
+        let (supervisor, ended) = Supervisor::spawn(None, Supervisor, tree).await?;
+        let rig = Rig { wiring, supervisor, ended };
+        rig.until("ready", || rig.wiring.health.is_ready()).await?;
+        Ok(rig)
+    }
+
+    /// Waits until this holds.
+    pub async fn until(&self, what: &str, holds: impl Fn() -> bool) -> Result<()> {
+        let patience = Duration::from_secs(60);
+        let waiting = async {
+            while !holds() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let report = || format!("not {what} after {patience:?}: {:?}", self.wiring.health.report());
+        tokio::time::timeout(patience, waiting).await.map_err(|_| anyhow::Error::msg(report()))
+    }
+
+    /// Waits until all that is on the log now is dealt with.
+    pub async fn caught_up(&self) -> Result<()> {
+        use runtime::actors::consumer::ConsumerMessage;
+        let caught_up = self.wiring.consumer.call(ConsumerMessage::CatchUp);
+        Ok(tokio::time::timeout(Duration::from_secs(60), caught_up).await??)
+    }
+
+    /// How an order stands.
+    pub async fn load(&self, order: OrderId) -> Result<Option<S::State>> {
+        Ok(self.wiring.store.load(&[order]).await?.pop().map(|loaded| loaded.instance.state))
+    }
+
+    /// Ends them in order.
+    pub async fn stop(self) -> Result<()> {
+        self.supervisor.stop(None);
+        Ok(self.ended.await?)
+    }
+
+    /// Whether a part is well.
+    pub fn is_well(&self, part: Part) -> bool {
+        self.wiring.health.is_well(part)
+    }
+}
+
+/// A database of its own for a saga.
+pub async fn store<S: Table + Default, M: sea_orm_migration::MigratorTrait>(directory: &Path) -> Result<SqlStore<S>> {
+    let file = directory.join(format!("{}.sqlite", S::SERVICE));
+    let database = Database::open(&DatabaseSettings::Sqlite(file)).await?;
+    database.migrate::<M>().await?;
+    Ok(SqlStore::new(S::default(), database))
+}
+
+/// An embedded event log of its own.
+pub async fn log(directory: &Path) -> Result<Arc<EmbeddedLog>> {
+    let database = Database::open(&DatabaseSettings::Sqlite(directory.join("events.sqlite"))).await?;
+    database.migrate::<EventLogMigrator>().await?;
+    Ok(Arc::new(EmbeddedLog::open(database, Arc::new(SystemClock)).await?))
+}
+
+/// Appends, and fails if the log does not take it all.
+pub async fn append(log: &dyn EventLog, records: Vec<NewRecord>) -> Result<()> {
+    Ok(log.append(records).await.into_iter().collect::<Result<(), LogError>>()?)
+}
+
+/// A record that somebody else's service wrote. `salt` tells apart events that say the same.
+pub fn foreign(payload: &Payload, salt: u32) -> NewRecord {
+    let (event_type, order) = (payload.event_type(), payload.order_id());
+    let envelope = json!({
+        "eventId": event_id("foreign", order, salt.into(), event_type.name()),
+        "eventType": event_type.name(),
+        "version": "1.0",
+        "correlationId": "",
+        "timestamp": "2026-01-01T00:00:00Z",
+        "payload": payload,
+    });
+    NewRecord {
+        topic: event_type.topic().to_owned(),
+        key: Some(order.to_string().into_bytes()),
+        value: Some(envelope.to_string().into_bytes()),
+        headers: Vec::new(),
+    }
+}
+
+/// An order that somebody else's order-service took on.
+pub fn order_created(total: &str) -> Payload {
+    let order = json!({
+        "orderId": Uuid::now_v7(),
+        "customerId": "cust-9",
+        "totalAmount": serde_json::from_str::<serde_json::Number>(total).expect("a number"),
+        "currency": "USD",
+        "items": [{"productId": "P1", "quantity": 1, "unitPrice": 1}],
+    });
+    Payload::OrderCreated(serde_json::from_value(order).expect("an order.created"))
+}
+
+/// A log that does with appends and subscriptions what the test says, before the real one does its work.
+pub struct FaultyLog<L> {
+    /// The real one.
+    pub log: Arc<L>,
+    /// Refuses this record, or not.
+    pub refuses: Box<dyn Fn(&NewRecord) -> bool + Send + Sync>,
+    /// Is given the ends of every subscription.
+    pub subscribed: Box<dyn Fn(Subscription) -> Subscription + Send + Sync>,
+}
+
+#[async_trait]
+impl<L: EventLog> EventLog for FaultyLog<L> {
+    async fn append(&self, records: Vec<NewRecord>) -> Vec<Result<(), LogError>> {
+        if records.iter().any(|record| (self.refuses)(record)) {
+            return records.iter().map(|_| Err(LogError("the topic cannot be written".into()))).collect();
+        }
+        self.log.append(records).await
+    }
+
+    async fn subscribe(&self, group: &str, topics: &[String]) -> Result<Subscription, LogError> {
+        Ok((self.subscribed)(self.log.subscribe(group, topics).await?))
+    }
+
+    fn partition_of(&self, key: &[u8]) -> Option<i32> {
+        self.log.partition_of(key)
+    }
+}
+
+/// A subscription that reads nothing, and the log's end of it.
+pub fn silent(subscription: Subscription) -> (Deliveries, Subscription) {
+    let (deliveries, changes, records) = Deliveries::channel(1);
+    (deliveries, Subscription { changes, records, membership: subscription.membership })
+}
+
+/// A store of which only this is not real: it keeps nothing and takes everything on at once.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NullStore;
+
+#[async_trait]
+impl<S: Saga> Store<S> for NullStore {
+    async fn load(&self, _: &[OrderId]) -> Result<Vec<Loaded<S>>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn commit(&self, steps: Vec<Step<S>>, _: &[OutboxKey]) -> Result<Vec<Verdict<S>>, StoreError> {
+        let committed = |step: Step<S>| Verdict::Committed(step.next.clone(), step.outgoing().collect());
+        Ok(steps.into_iter().map(committed).collect())
+    }
+
+    async fn unsent(&self, _: Option<OutboxKey>, _: u64) -> Result<Vec<Outgoing>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn due(&self, _: Timestamp, _: Option<(Timestamp, OrderId)>, _: u64) -> Result<Vec<Overdue>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn backlog(&self) -> Result<Backlog, StoreError> {
+        Ok(Backlog::default())
+    }
+}
