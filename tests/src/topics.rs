@@ -29,18 +29,31 @@ const FIELDS: &[(EventType, &str)] = &[
 const ENVELOPE: &str = "eventId eventType version correlationId timestamp payload";
 const HEADERS: [&str; 3] = ["traceparent", "correlation-id", "event-type"];
 
-/// How long the log must be silent before it is taken to be read to its end.
-const SILENCE: Duration = Duration::from_secs(3);
+/// How long the log may take for the next record: joining a group of Kafka takes seconds.
+const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Reads these topics from their beginning to their end, under a group of its own.
+/// Reads these topics from their beginning to the end that they have now, under a group of its own.
 pub async fn read_all(log: &dyn EventLog, topics: &[String]) -> Result<Vec<Record>> {
     let mut subscription = log.subscribe(&format!("audit-{}", Uuid::new_v4()), topics).await?;
+    let assigned = async {
+        loop {
+            if let Change::Assigned(_) = subscription.changes.recv().await.context("the subscription ended")? {
+                return subscription.membership.extents().await.map_err(anyhow::Error::from);
+            }
+        }
+    };
+    let extents = tokio::time::timeout(PATIENCE, assigned).await.context("no partitions were assigned")??;
+    let mut left: HashMap<_, _> =
+        extents.into_iter().filter(|e| e.stored < e.end).map(|e| (e.partition, e.end)).collect();
     let mut records = Vec::new();
-    // Joining a group takes a moment.
-    let mut patience = Duration::from_secs(20);
-    while let Ok(read) = tokio::time::timeout(patience, next(&mut subscription)).await {
-        records.push(read?);
-        patience = SILENCE;
+    while !left.is_empty() {
+        let read = tokio::time::timeout(PATIENCE, next(&mut subscription)).await;
+        let record = read.with_context(|| format!("nothing more came, but these go further: {left:?}"))??;
+        let at = &record.at;
+        if left.get(&at.partition).is_some_and(|end| at.offset + 1 >= *end) {
+            left.remove(&at.partition);
+        }
+        records.push(record);
     }
     Ok(records)
 }
