@@ -10,12 +10,14 @@ mod order;
 mod outbox;
 mod payment;
 mod saga_table;
+mod sandbox;
 
 pub use event_log::EventLogMigrator;
 pub use inventory::InventoryMigrator;
 pub use notification::NotificationMigrator;
 pub use order::OrderMigrator;
 pub use payment::PaymentMigrator;
+pub use sandbox::SandboxMigrator;
 
 /// A migrator with these migrations, in this order.
 macro_rules! migrator {

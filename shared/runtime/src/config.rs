@@ -5,6 +5,7 @@ use crate::database::DatabaseSettings;
 use crate::event_log::kafka::KafkaSettings;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, ValueEnum};
+use contracts::Money;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -208,4 +209,15 @@ pub fn postgres_url(setting: &str, url: &str) -> Result<DatabaseSettings, BadSet
         // The URL may hold a password, so it is not repeated.
         Ok(_) | Err(_) => Err(BadSetting::new(setting, "must be postgres://user:password@host:port/database")),
     }
+}
+
+/// A limit on amounts, from a setting in which 0 is none.
+pub fn amount_limit(setting: &str, text: &str) -> Result<Option<Money>, BadSetting> {
+    let bad = |why: String| BadSetting::new(setting, why);
+    let number: serde_json::Number = text.parse().map_err(|_| bad(format!("{text:?} is not an amount")))?;
+    let limit = Money::from_number(&number).map_err(|why| bad(format!("{text} {why}")))?;
+    if limit < Money::ZERO {
+        return Err(bad(format!("{text} is negative; 0 is off")));
+    }
+    Ok((limit > Money::ZERO).then_some(limit))
 }
