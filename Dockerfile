@@ -12,11 +12,11 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target,sharing=locked \
     find migrations services shared tests -type f -exec touch {} + \
     && cargo build --release --locked -p order-service -p payment-service -p inventory-service \
-       -p notification-service -p order-system \
+       -p notification-service -p order-system -p payment-sandbox \
     && mkdir /programs \
     && cd target/release \
     && install --strip --target-directory /programs \
-       order-service payment-service inventory-service notification-service order-system
+       order-service payment-service inventory-service notification-service order-system payment-sandbox
 
 FROM debian:bookworm-slim
 RUN useradd --uid 10001 --home-dir /data --no-log-init app && install --directory --owner app --group app /data

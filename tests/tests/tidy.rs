@@ -42,6 +42,7 @@ const HOMES: &[(&str, &[&str])] = &[
             "tests/",
         ],
     ),
+    ("reqwest", &["services/payment/src/provider/http.rs", "services/order-system/src/", "tests/"]),
     (
         "poem",
         &[

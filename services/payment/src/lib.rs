@@ -14,7 +14,7 @@ pub mod tree;
 use anyhow::Result;
 use api::Api;
 use poem_openapi::OpenApiService;
-use provider::{PaymentProvider, Provided};
+use provider::{Provided, Provider};
 use runtime::actors::Wiring;
 use runtime::health::Health;
 use runtime::http::{Operations, edge};
@@ -25,7 +25,7 @@ use saga::PaymentSaga;
 use std::sync::Arc;
 
 /// Starts the service.
-pub async fn start(ports: Ports, provider: Arc<dyn PaymentProvider>) -> Result<Running> {
+pub async fn start(ports: Ports, provider: Provider) -> Result<Running> {
     let health = Arc::new(Health::starting(false));
     let wiring = Wiring::new(
         PaymentSaga,

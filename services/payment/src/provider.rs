@@ -1,4 +1,7 @@
-//! The payment provider, as a port, and the stub that stands in for one.
+//! The payment provider, as a port; its adapters are [`stub`] and [`http`].
+
+pub mod http;
+pub mod stub;
 
 use crate::saga::{Effect, Input, Order, PaymentSaga};
 use async_trait::async_trait;
@@ -14,6 +17,8 @@ use std::time::Duration;
 pub struct Transfer {
     /// A function of the payment and of what is asked. The provider does a key once, however often it is asked.
     pub key: String,
+    /// What is paid for; a refund is of the same payment as its charge.
+    pub payment_id: PaymentId,
     /// Whose money.
     pub customer_id: String,
     /// How much.
@@ -31,10 +36,33 @@ pub enum Charge {
     Declined(String),
 }
 
-/// There was no answer, so it is not known what the provider did. The same key is to be asked again.
+/// A provider's answer to a refund.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refund {
+    /// The money was given back.
+    Refunded,
+    /// It was not and will not be, however often it is asked for, for this reason.
+    Refused(String),
+}
+
+/// It is not known what the provider did. The same key is to be asked again.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no outcome: {0}")]
-pub struct NoOutcome(pub String);
+#[error("no outcome: {error}")]
+pub struct NoOutcome {
+    /// What was seen of it, for people.
+    pub error: String,
+    /// How long the provider wants to be left alone, if it said so.
+    pub retry_after: Option<Duration>,
+    /// Whether the provider is there and answered, though not with an outcome.
+    pub is_there: bool,
+}
+
+impl NoOutcome {
+    /// There was no answer, or one that says "not now".
+    pub fn away(error: impl Into<String>) -> Self {
+        NoOutcome { error: error.into(), retry_after: None, is_there: false }
+    }
+}
 
 /// Somebody who moves money.
 #[async_trait]
@@ -43,71 +71,69 @@ pub trait PaymentProvider: Send + Sync + 'static {
     async fn charge(&self, transfer: &Transfer) -> Result<Charge, NoOutcome>;
 
     /// Gives back what was taken.
-    async fn refund(&self, transfer: &Transfer) -> Result<(), NoOutcome>;
+    async fn refund(&self, transfer: &Transfer) -> Result<Refund, NoOutcome>;
 }
 
-/// A provider that moves nothing: its answers are a function of the question.
-#[derive(Clone, Debug, Default)]
-pub struct StubProvider {
-    /// This customer is declined.
-    pub declined_customer: String,
-    /// Larger amounts are declined, if this is set.
-    pub declined_above: Option<Money>,
-}
-
-#[async_trait]
-impl PaymentProvider for StubProvider {
-    async fn charge(&self, transfer: &Transfer) -> Result<Charge, NoOutcome> {
-        Ok(match self.declined_above {
-            _ if transfer.customer_id == self.declined_customer => {
-                Charge::Declined(format!("the payment of customer {} was declined", transfer.customer_id))
-            }
-            Some(limit) if transfer.amount > limit => {
-                Charge::Declined(format!("{} {} is more than the limit of {limit}", transfer.amount, transfer.currency))
-            }
-            Some(_) | None => Charge::Charged,
-        })
-    }
-
-    async fn refund(&self, _: &Transfer) -> Result<(), NoOutcome> {
-        Ok(())
-    }
+/// A provider, and for how long it is waited for.
+#[derive(Clone)]
+pub struct Provider {
+    /// Who moves the money.
+    pub adapter: Arc<dyn PaymentProvider>,
+    /// What is not answered by then has no outcome.
+    pub time_limit: Duration,
 }
 
 /// The provider as the outside of the payment saga.
 pub struct Provided {
     /// Who moves the money.
-    pub provider: Arc<dyn PaymentProvider>,
+    pub provider: Provider,
     /// For the moment of the next attempt.
     pub clock: Arc<dyn Clock>,
 }
 
+/// The longest random pause before the next attempt.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
 impl Provided {
-    fn again(&self, NoOutcome(error): NoOutcome, attempts: u32) -> Input {
-        let ceiling = Duration::from_millis(200).saturating_mul(1 << attempts.min(8));
+    /// Waits for an answer of the provider, and no longer than the time limit.
+    async fn in_time<T>(&self, answer: impl Future<Output = Result<T, NoOutcome>>) -> Result<T, NoOutcome> {
+        let limit = self.provider.time_limit;
+        let late = || NoOutcome::away(format!("the provider did not answer within {} ms", limit.as_millis()));
+        tokio::time::timeout(limit, answer).await.unwrap_or_else(|_| Err(late()))
+    }
+
+    fn again(&self, no_outcome: NoOutcome, attempts: u32) -> Input {
+        let ceiling = Duration::from_millis(200).saturating_mul(1 << attempts.min(8)).min(LONGEST_PAUSE);
         let pause = Backoff::new(ceiling, ceiling).next_pause().max(Duration::from_millis(50));
+        let pause = pause.max(no_outcome.retry_after.unwrap_or_default());
         let millis = i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
-        Input::NoOutcome { error, retry_at: self.clock.now().plus_millis(millis) }
+        Input::NoOutcome { error: no_outcome.error, retry_at: self.clock.now().plus_millis(millis) }
     }
 }
 
 #[async_trait]
 impl Outside<PaymentSaga> for Provided {
     async fn perform(&self, order: OrderId, effect: Effect) -> Input {
+        let payment_id = PaymentId::of(order);
         let transfer = |action: &str, of: &Order| Transfer {
-            key: format!("{action}-{}", PaymentId::of(order)),
+            key: format!("{action}-{payment_id}"),
+            payment_id: payment_id.clone(),
             customer_id: of.customer_id.clone(),
             amount: of.amount,
             currency: of.currency.clone(),
         };
+        let adapter = &self.provider.adapter;
         match effect {
-            Effect::Charge(of) => match self.provider.charge(&transfer("charge", &of)).await {
+            Effect::Charge(of) => match self.in_time(adapter.charge(&transfer("charge", &of))).await {
                 Ok(Charge::Charged) => Input::Charged,
                 Ok(Charge::Declined(reason)) => Input::Declined(reason),
                 Err(no_outcome) => self.again(no_outcome, of.attempts),
             },
-            Effect::Refund(of) => match self.provider.refund(&transfer("refund", &of)).await {
-                Ok(()) => Input::RefundDone,
+            Effect::Refund(of) => match self.in_time(adapter.refund(&transfer("refund", &of))).await {
+                Ok(Refund::Refunded) => Input::RefundDone,
+                Ok(Refund::Refused(why)) => {
+                    self.again(NoOutcome { error: why, retry_after: None, is_there: true }, of.attempts)
+                }
                 Err(no_outcome) => self.again(no_outcome, of.attempts),
             },
         }
