@@ -27,12 +27,24 @@ impl MigrationTrait for Payments {
             .col(text_null("reason"))
             .col(text_null("refund_requested_as"))
             .col(text_null("refund_reason"))
+            .col(text_null("refund_note"))
             .col(json_binary_null("held_request"))
             .col(big_integer("attempts"))
+            .col(text_null("last_error"))
             .col(big_integer("retry_at"))
-            .col(text_null("attention"))
+            .col(json_binary_null("attention"))
+            .col(text_null("acknowledged"))
+            .col(text_null("acknowledged_note"))
             .take();
         manager.create_table(table).await?;
+        // For the list of what needs attention, newest first: small, since few payments do.
+        let attention = Index::create()
+            .name("payments_attention")
+            .table("payments")
+            .col("created_at")
+            .and_where(Expr::col("attention").is_not_null())
+            .take();
+        manager.create_index(attention).await?;
         manager.create_index(due_index("payments")).await
     }
 }

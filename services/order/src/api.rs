@@ -389,7 +389,7 @@ impl Api {
                 correlation_id,
             )),
             Outcome::Rejected(Rejection::UnknownOrder) => Err(Refusal::not_found(format!("there is no order {order}"))),
-            Outcome::Rejected(why @ Rejection::AlreadyFailed) => {
+            Outcome::Rejected(why @ (Rejection::AlreadyFailed | Rejection::NothingUnderWay)) => {
                 Err(Refusal::conflict(format!("order {order} cannot be cancelled: {why}")))
             }
             Outcome::Refused(why) => {

@@ -1,27 +1,43 @@
 //! The HTTP API of payment-service.
 
-use crate::saga::{PaymentSaga, Stage};
+use crate::saga::{Input, PaymentSaga, Stage, Wish};
 use crate::store::{Column, Entity, Model};
-use contracts::{PaymentId, RefundId};
-use poem_openapi::param::{Path, Query};
+use contracts::{OrderId, PaymentId, RefundId};
+use poem::http::StatusCode;
+use poem_openapi::param::{Header, Path, Query};
 use poem_openapi::payload::Json;
-use poem_openapi::{Enum, Object, OpenApi, Tags};
+use poem_openapi::types::Example;
+use poem_openapi::{ApiResponse, Enum, Object, OpenApi, Tags};
+use runtime::actors::Wiring;
+use runtime::actors::order::Outcome;
 use runtime::database::Database;
-use runtime::http::{JsonAmount, Refusal};
-use runtime::saga::Instance;
+use runtime::http::{Fields, JsonAmount, JsonBody, Problem, Refusal};
+use runtime::saga::{Caused, Instance, Named, Origin};
 use runtime::store::sql::Table;
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
+use runtime::trace;
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use serde::Deserialize;
+use std::sync::Arc;
+use std::time::Duration;
 use uuid::Uuid;
+
+/// How long an operator's request waits for its commit: also behind a call of the provider.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// The most payments of one list.
+const MOST: u64 = 100;
 
 /// The routes.
 pub struct Api {
     database: Database,
+    wiring: Arc<Wiring<PaymentSaga>>,
 }
 
 #[derive(Tags)]
 enum Tag {
     /// What was charged and given back.
     Payments,
+    /// For those who look after payments that do not settle by themselves.
+    Operators,
 }
 
 /// How a payment stands.
@@ -60,9 +76,18 @@ struct PaymentView {
     /// The refund, if one is due or done.
     #[oai(skip_serializing_if_is_none)]
     refund: Option<RefundView>,
-    /// What somebody has to look at.
+    /// What somebody has to look at, in words.
     #[oai(skip_serializing_if_is_none)]
     attention: Option<String>,
+    /// The same as codes: `CHARGE_WITHOUT_OUTCOME`, `REFUND_WITHOUT_OUTCOME`, `REFUND_REFUSED`, `REQUEST_REFUSED`.
+    #[oai(skip_serializing_if_is_empty)]
+    attention_reasons: Vec<String>,
+    /// What somebody has looked at and resolved.
+    #[oai(skip_serializing_if_is_none)]
+    acknowledged: Option<AcknowledgedView>,
+    /// The attempts at the provider that gave no outcome, while there is none.
+    #[oai(skip_serializing_if_is_none)]
+    attempts: Option<AttemptsView>,
     /// Ties together all that came of the order, over all services.
     correlation_id: String,
     /// ISO 8601, UTC.
@@ -79,6 +104,62 @@ struct RefundView {
     refund_id: String,
     /// Why.
     reason: String,
+    /// How the money was given back by other means, in the words of who said so.
+    #[oai(skip_serializing_if_is_none)]
+    note: Option<String>,
+}
+
+/// Refund requests that were refused, and that somebody has looked at.
+#[derive(Clone, Debug, Object)]
+#[oai(rename = "Acknowledged")]
+struct AcknowledgedView {
+    /// What was wrong with them.
+    what: String,
+    /// What there was to say about it.
+    note: String,
+}
+
+/// Attempts at the provider that gave no outcome.
+#[derive(Clone, Debug, Object)]
+#[oai(rename_all = "camelCase", rename = "Attempts")]
+struct AttemptsView {
+    /// How many.
+    count: u32,
+    /// What was seen of the last one.
+    last_error: String,
+    /// Not before this moment is the next one. ISO 8601, UTC.
+    next_at: String,
+}
+
+/// What an operator says.
+#[derive(Clone, Debug, Object, Deserialize)]
+#[oai(example)]
+struct Note {
+    /// In the operator's words. 1 to 200 characters.
+    note: String,
+}
+
+impl Example for Note {
+    fn example() -> Self {
+        Note { note: "given back by bank transfer 4711".into() }
+    }
+}
+
+impl Note {
+    fn check(self) -> Result<String, Refusal> {
+        let mut fields = Fields::default();
+        fields.check_text(&self.note, "/note");
+        fields.finish()?;
+        Ok(self.note)
+    }
+}
+
+/// An operator's request that was taken on.
+#[derive(ApiResponse)]
+enum Accepted {
+    /// It is committed, or it was before; so stands the payment now.
+    #[oai(status = 202)]
+    Accepted(Json<PaymentView>),
 }
 
 /// Payments.
@@ -89,12 +170,12 @@ struct Payments {
 }
 
 /// A payment as it is shown; none for orders that are known here but were never to be paid.
-fn view(row: Model) -> Result<Option<PaymentView>, Refusal> {
-    let Instance { order, state: payment, correlation_id, created_at, updated_at, .. } = read(row)?;
+fn view(instance: Instance<PaymentSaga>) -> Option<PaymentView> {
+    let Instance { order, state: payment, correlation_id, created_at, updated_at, .. } = instance;
     let status = match payment.stage {
-        Stage::Unknown | Stage::RefundHeld | Stage::Closed => return Ok(None),
+        Stage::Unknown | Stage::RefundHeld | Stage::Closed => return None,
         Stage::Charging | Stage::ChargingToRefund => PaymentStatus::Pending,
-        Stage::Confirmed | Stage::Refunding => PaymentStatus::Confirmed,
+        Stage::Confirmed | Stage::Refunding | Stage::RefundRefused => PaymentStatus::Confirmed,
         Stage::Failed => PaymentStatus::Failed,
         Stage::Refunded => PaymentStatus::Refunded,
     };
@@ -102,8 +183,12 @@ fn view(row: Model) -> Result<Option<PaymentView>, Refusal> {
     let refund = payment.refund.map(|refund| RefundView {
         refund_id: refund.requested_as.unwrap_or_else(|| RefundId::of(&payment_id)).0,
         reason: refund.reason,
+        note: refund.note,
     });
-    Ok(Some(PaymentView {
+    let texts: Vec<&str> = payment.attention.values().map(String::as_str).collect();
+    let (count, next_at) = (payment.attempts, payment.retry_at.to_string());
+    let attempts = payment.last_error.map(|last_error| AttemptsView { count, last_error, next_at });
+    Some(PaymentView {
         payment_id: payment_id.0,
         order_id: order.0,
         customer_id: payment.customer_id,
@@ -112,11 +197,14 @@ fn view(row: Model) -> Result<Option<PaymentView>, Refusal> {
         status,
         reason: payment.reason,
         refund,
-        attention: payment.attention,
+        attention: (!texts.is_empty()).then(|| texts.join("; ")),
+        attention_reasons: payment.attention.keys().map(|concern| concern.name().to_owned()).collect(),
+        acknowledged: payment.acknowledged.map(|seen| AcknowledgedView { what: seen.what, note: seen.note }),
+        attempts,
         correlation_id,
         created_at: created_at.to_string(),
         updated_at: updated_at.to_string(),
-    }))
+    })
 }
 
 fn read(row: Model) -> Result<Instance<PaymentSaga>, Refusal> {
@@ -125,17 +213,39 @@ fn read(row: Model) -> Result<Instance<PaymentSaga>, Refusal> {
 
 #[OpenApi]
 impl Api {
-    /// The payments of an order.
+    /// The payments of an order, or those that need attention.
+    ///
+    /// Give `orderId`, or `attention=true`, or both. Newest first.
     #[oai(path = "/api/payments", method = "get", tag = "Tag::Payments")]
     async fn list(
         &self,
         /// The order.
         #[oai(name = "orderId")]
-        order_id: Query<Uuid>,
+        order_id: Query<Option<Uuid>>,
+        /// Only payments that somebody has to look at.
+        attention: Query<Option<bool>>,
+        /// How many, from 1 to 100; 100, if it is not given.
+        limit: Query<Option<u64>>,
     ) -> Result<Json<Payments>, Refusal> {
-        let row = Entity::find_by_id(order_id.0).one(&self.database.read).await?;
-        let payments = row.map(view).transpose()?.flatten().into_iter().collect();
-        Ok(Json(Payments { payments }))
+        let attention = attention.0.unwrap_or(false);
+        if order_id.0.is_none() && !attention {
+            let problem = Problem::new(StatusCode::BAD_REQUEST, "give orderId, or attention=true");
+            return Err(Refusal::Malformed(Json(problem)));
+        }
+        let limit = limit.0.unwrap_or(MOST);
+        let mut fields = Fields::default();
+        fields.check((1..=MOST).contains(&limit), "limit", format!("must be from 1 to {MOST}"));
+        fields.finish()?;
+        let mut wanted = Entity::find().order_by_desc(Column::CreatedAt).order_by_desc(Column::OrderId).limit(limit);
+        if attention {
+            wanted = wanted.filter(Column::Attention.is_not_null());
+        }
+        if let Some(order) = order_id.0 {
+            wanted = wanted.filter(Column::OrderId.eq(order));
+        }
+        let rows = wanted.all(&self.database.read).await?;
+        let instances: Vec<_> = rows.into_iter().map(read).collect::<Result<_, _>>()?;
+        Ok(Json(Payments { payments: instances.into_iter().filter_map(view).collect() }))
     }
 
     /// Read a payment.
@@ -146,15 +256,120 @@ impl Api {
         #[oai(name = "paymentId")]
         payment_id: Path<String>,
     ) -> Result<Json<PaymentView>, Refusal> {
-        let row = Entity::find().filter(Column::PaymentId.eq(&payment_id.0)).one(&self.database.read).await?;
-        let payment = row.map(view).transpose()?.flatten();
-        payment.map(Json).ok_or_else(|| Refusal::not_found(format!("there is no payment {}", payment_id.0)))
+        let payment = self.find(&payment_id.0).await?;
+        view(payment).map(Json).ok_or_else(|| unknown(&payment_id.0))
     }
+
+    /// Ask the provider for a refund again, and now.
+    ///
+    /// Also after the provider has refused it. Possible while a refund is under way; 409 otherwise. Once the money is
+    /// given back it changes nothing.
+    #[oai(path = "/api/payments/:paymentId/refund/retry", method = "post", tag = "Tag::Operators")]
+    async fn retry_refund(
+        &self,
+        /// The payment.
+        #[oai(name = "paymentId")]
+        payment_id: Path<String>,
+        /// For the logs; without it the request gets a new UUID.
+        #[oai(name = "X-Correlation-Id")]
+        correlation_id: Header<Option<String>>,
+        /// W3C trace context.
+        traceparent: Header<Option<String>>,
+    ) -> Result<Accepted, Refusal> {
+        self.take(&payment_id.0, Wish::RetryRefund, correlation_id.0, traceparent.0).await
+    }
+
+    /// Say that the money was given back by other means.
+    ///
+    /// The payment is REFUNDED and `payment.refunded` goes out, once; the provider is not asked any more. Possible
+    /// while a refund of a charged payment is under way; 409 otherwise. Once the money is given back it changes nothing.
+    #[oai(path = "/api/payments/:paymentId/refund/resolve", method = "post", tag = "Tag::Operators")]
+    async fn resolve_refund(
+        &self,
+        /// The payment.
+        #[oai(name = "paymentId")]
+        payment_id: Path<String>,
+        /// For the logs; without it the request gets a new UUID.
+        #[oai(name = "X-Correlation-Id")]
+        correlation_id: Header<Option<String>>,
+        /// W3C trace context.
+        traceparent: Header<Option<String>>,
+        note: JsonBody<Note>,
+    ) -> Result<Accepted, Refusal> {
+        let wish = Wish::ResolveRefund(note.0.check()?);
+        self.take(&payment_id.0, wish, correlation_id.0, traceparent.0).await
+    }
+
+    /// Say that refused refund requests were looked at.
+    ///
+    /// They were of something else than was charged, and no money was moved for them. Possible while the payment needs
+    /// attention for `REQUEST_REFUSED`; 409 if it never did.
+    #[oai(path = "/api/payments/:paymentId/attention/resolve", method = "post", tag = "Tag::Operators")]
+    async fn acknowledge(
+        &self,
+        /// The payment.
+        #[oai(name = "paymentId")]
+        payment_id: Path<String>,
+        /// For the logs; without it the request gets a new UUID.
+        #[oai(name = "X-Correlation-Id")]
+        correlation_id: Header<Option<String>>,
+        /// W3C trace context.
+        traceparent: Header<Option<String>>,
+        note: JsonBody<Note>,
+    ) -> Result<Accepted, Refusal> {
+        let wish = Wish::Acknowledge(note.0.check()?);
+        self.take(&payment_id.0, wish, correlation_id.0, traceparent.0).await
+    }
+}
+
+fn unknown(payment_id: &str) -> Refusal {
+    Refusal::not_found(format!("there is no payment {payment_id}"))
 }
 
 impl Api {
     /// The routes of this service.
-    pub fn new(database: Database) -> Self {
-        Api { database }
+    pub fn new(database: Database, wiring: Arc<Wiring<PaymentSaga>>) -> Self {
+        Api { database, wiring }
+    }
+
+    async fn find(&self, payment_id: &str) -> Result<Instance<PaymentSaga>, Refusal> {
+        let row = Entity::find().filter(Column::PaymentId.eq(payment_id)).one(&self.database.read).await?;
+        row.map(read).transpose()?.ok_or_else(|| unknown(payment_id))
+    }
+
+    /// Gives an operator's wish to the payment. It is taken while the provider is away, too: that is when it is needed.
+    async fn take(
+        &self,
+        payment_id: &str,
+        wish: Wish,
+        correlation_id: Option<String>,
+        traceparent: Option<String>,
+    ) -> Result<Accepted, Refusal> {
+        let found = self.find(payment_id).await?;
+        let order: OrderId = found.order;
+        view(found).ok_or_else(|| unknown(payment_id))?;
+        let cause = Caused {
+            origin: Origin::Here,
+            id: Uuid::now_v7(),
+            correlation_id: correlation_id.unwrap_or_default(),
+            traceparent: trace::accept(traceparent.as_deref()),
+            input: Input::Operator(wish),
+        };
+        let in_doubt = || {
+            let detail = format!("it is not known whether this was done; GET /api/payments/{payment_id} tells");
+            Refusal::unavailable(detail)
+        };
+        let taken = tokio::time::timeout(PATIENCE, self.wiring.order(order, cause)).await;
+        match taken.map_err(|_| in_doubt())?.map_err(|_| in_doubt())? {
+            Outcome::Applied(instance) | Outcome::Nothing(_, instance) => {
+                view(*instance).map(|payment| Accepted::Accepted(Json(payment))).ok_or_else(|| unknown(payment_id))
+            }
+            Outcome::Rejected(why) => Err(Refusal::conflict(format!("payment {payment_id}: {why}"))),
+            Outcome::Refused(why) => {
+                tracing::error!(order_id = %order, why, "a payment could not be stored");
+                Err(Refusal::unavailable("the payment could not be stored"))
+            }
+            Outcome::Unavailable => Err(in_doubt()),
+        }
     }
 }

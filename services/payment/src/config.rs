@@ -54,7 +54,7 @@ pub struct Payment {
     pub payment_provider_url: Option<String>,
     /// How long an answer of the provider is waited for, in milliseconds
     #[arg(long, env = "PAYMENT_PROVIDER_TIMEOUT_MS", value_name = "PAYMENT_PROVIDER_TIMEOUT_MS",
-          default_value = "5000", value_parser = clap::value_parser!(u64).range(1..=600_000))]
+          default_value = "5000", value_parser = clap::value_parser!(u64).range(1..=15_000))]
     pub payment_provider_timeout_ms: u64,
 }
 

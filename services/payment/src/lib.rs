@@ -1,9 +1,11 @@
 //! Payment-service: charges orders, and gives back what was charged for orders that end.
 //!
 //! The rules are in [`saga`], pure; [`messages`] is what comes and goes on the log, [`store`] how it is stored, [`api`]
-//! what is there over HTTP, and [`tree`] who starts after whom.
+//! what is there over HTTP, and [`tree`] who starts after whom. [`provider`] is who moves the money, and [`attention`]
+//! counts what somebody has to look at.
 
 pub mod api;
+pub mod attention;
 pub mod config;
 pub mod messages;
 pub mod provider;
@@ -13,6 +15,7 @@ pub mod tree;
 
 use anyhow::Result;
 use api::Api;
+use attention::Watched;
 use poem_openapi::OpenApiService;
 use provider::{Provided, Provider};
 use runtime::actors::Wiring;
@@ -20,7 +23,6 @@ use runtime::health::Health;
 use runtime::http::{Operations, edge};
 use runtime::program::{Ports, Running};
 use runtime::saga::Saga;
-use runtime::store::sql::SqlStore;
 use saga::PaymentSaga;
 use std::sync::Arc;
 
@@ -29,13 +31,13 @@ pub async fn start(ports: Ports, provider: Provider) -> Result<Running> {
     let health = Arc::new(Health::starting(false));
     let wiring = Wiring::new(
         PaymentSaga,
-        Arc::new(SqlStore::new(PaymentSaga, ports.database.clone())),
+        Arc::new(Watched::new(ports.database.clone())),
         ports.log,
         Arc::clone(&ports.clock),
-        Arc::new(Provided { provider, clock: Arc::clone(&ports.clock) }),
+        Arc::new(Provided::new(provider, Arc::clone(&ports.clock), Arc::clone(&health))),
         Arc::clone(&health),
     );
-    let routes = (Api::new(ports.database), Operations { health, metrics: ports.metrics });
+    let routes = (Api::new(ports.database, Arc::clone(&wiring)), Operations { health, metrics: ports.metrics });
     let api = OpenApiService::new(routes, PaymentSaga::SERVICE, env!("CARGO_PKG_VERSION"))
         .description("Charges orders, and gives back what was charged for orders that end.");
     let app = edge(PaymentSaga::SERVICE, api);

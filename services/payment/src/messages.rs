@@ -78,7 +78,11 @@ pub fn emit(order_id: OrderId, payment: &Payment, event: &Event) -> Option<Paylo
         | Event::RefundDue(_)
         | Event::RefundIntended(_)
         | Event::RefundNamed(_)
-        | Event::RefundRefused(_)
-        | Event::Postponed { .. } => None,
+        | Event::RefundRefused
+        | Event::RefundNoted(_)
+        | Event::Postponed { .. }
+        | Event::Hastened
+        | Event::AttentionNeeded(..)
+        | Event::Acknowledged(_) => None,
     }
 }

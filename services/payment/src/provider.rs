@@ -1,14 +1,17 @@
 //! The payment provider, as a port; its adapters are [`stub`] and [`http`].
 
+pub mod condition;
 pub mod http;
 pub mod stub;
 
 use crate::saga::{Effect, Input, Order, PaymentSaga};
 use async_trait::async_trait;
+use condition::Condition;
 use contracts::{Money, OrderId, PaymentId};
 use runtime::actors::Outside;
 use runtime::backoff::Backoff;
 use runtime::clock::Clock;
+use runtime::health::Health;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -85,21 +88,30 @@ pub struct Provider {
 
 /// The provider as the outside of the payment saga.
 pub struct Provided {
-    /// Who moves the money.
-    pub provider: Provider,
-    /// For the moment of the next attempt.
-    pub clock: Arc<dyn Clock>,
+    provider: Provider,
+    clock: Arc<dyn Clock>,
+    condition: Condition,
 }
 
 /// The longest random pause before the next attempt.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 impl Provided {
+    /// Asks this provider, and notes in `health` whether it is there.
+    pub fn new(provider: Provider, clock: Arc<dyn Clock>, health: Arc<Health>) -> Self {
+        Provided { provider, clock, condition: Condition::new(health) }
+    }
+
     /// Waits for an answer of the provider, and no longer than the time limit.
     async fn in_time<T>(&self, answer: impl Future<Output = Result<T, NoOutcome>>) -> Result<T, NoOutcome> {
         let limit = self.provider.time_limit;
         let late = || NoOutcome::away(format!("the provider did not answer within {} ms", limit.as_millis()));
-        tokio::time::timeout(limit, answer).await.unwrap_or_else(|_| Err(late()))
+        let answer = tokio::time::timeout(limit, answer).await.unwrap_or_else(|_| Err(late()));
+        match &answer {
+            Err(no_outcome) if !no_outcome.is_there => self.condition.silent(no_outcome, self.clock.now()),
+            Ok(_) | Err(_) => self.condition.answered(),
+        }
+        answer
     }
 
     fn again(&self, no_outcome: NoOutcome, attempts: u32) -> Input {
@@ -131,9 +143,7 @@ impl Outside<PaymentSaga> for Provided {
             },
             Effect::Refund(of) => match self.in_time(adapter.refund(&transfer("refund", &of))).await {
                 Ok(Refund::Refunded) => Input::RefundDone,
-                Ok(Refund::Refused(why)) => {
-                    self.again(NoOutcome { error: why, retry_after: None, is_there: true }, of.attempts)
-                }
+                Ok(Refund::Refused(why)) => Input::RefundRefused(why),
                 Err(no_outcome) => self.again(no_outcome, of.attempts),
             },
         }

@@ -1,10 +1,13 @@
 //! Payments as rows.
 
-use crate::saga::{Payment, PaymentSaga, Refund, Stage};
+use crate::saga::{Acknowledged, Concern, Payment, PaymentSaga, Refund, Stage};
 use contracts::{Money, OrderId, PaymentId, RefundId, Timestamp};
+use runtime::database::Database;
 use runtime::saga::{Instance, Named};
 use runtime::store::sql::{Table, read_applied};
+use sea_orm::PaginatorTrait;
 use sea_orm::entity::prelude::*;
+use std::collections::BTreeMap;
 
 /// A row of `payments`.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -43,14 +46,22 @@ pub struct Model {
     pub refund_requested_as: Option<String>,
     /// Why there is a refund.
     pub refund_reason: Option<String>,
+    /// How the money was given back by other means.
+    pub refund_note: Option<String>,
     /// A request that came before its order.
     pub held_request: Option<Json>,
     /// How often the provider gave no outcome.
     pub attempts: i64,
+    /// What was seen of the last of these attempts.
+    pub last_error: Option<String>,
     /// Not before this moment, in microseconds since 1970.
     pub retry_at: i64,
-    /// What somebody has to look at.
-    pub attention: Option<String>,
+    /// What somebody has to look at: an object of texts by the name of a [`Concern`], null if there is nothing.
+    pub attention: Option<Json>,
+    /// What somebody has looked at.
+    pub acknowledged: Option<String>,
+    /// What there was to say about it.
+    pub acknowledged_note: Option<String>,
 }
 
 /// None: payments refer to nothing.
@@ -67,7 +78,11 @@ impl Table for PaymentSaga {
 
     fn write(instance: Instance<Self>, applied: Vec<u8>, due_at: Option<i64>) -> Model {
         let payment = instance.state;
-        let (requested_as, refund_reason) = payment.refund.map(|refund| (refund.requested_as, refund.reason)).unzip();
+        let (acknowledged, acknowledged_note) = payment.acknowledged.map(|seen| (seen.what, seen.note)).unzip();
+        let (requested_as, refund_reason, refund_note) = match payment.refund {
+            Some(Refund { requested_as, reason, note }) => (requested_as, Some(reason), note),
+            None => (None, None, None),
+        };
         Model {
             order_id: instance.order.0,
             version: instance.version,
@@ -83,12 +98,16 @@ impl Table for PaymentSaga {
             amount: payment.amount.ten_thousandths(),
             currency: payment.currency,
             reason: payment.reason,
-            refund_requested_as: requested_as.flatten().map(|id| id.0),
+            refund_requested_as: requested_as.map(|id| id.0),
             refund_reason,
+            refund_note,
             held_request: payment.held.map(|held| serde_json::to_value(held).expect("a request is JSON")),
             attempts: payment.attempts.into(),
+            last_error: payment.last_error,
             retry_at: payment.retry_at.0,
-            attention: payment.attention,
+            attention: write_attention(&payment.attention),
+            acknowledged,
+            acknowledged_note,
         }
     }
 
@@ -109,12 +128,33 @@ impl Table for PaymentSaga {
                 amount: Money::from_ten_thousandths(row.amount),
                 currency: row.currency,
                 reason: row.reason,
-                refund: row.refund_reason.map(|reason| Refund { requested_as, reason }),
+                refund: row.refund_reason.map(|reason| Refund { requested_as, reason, note: row.refund_note }),
                 held,
                 attempts: u32::try_from(row.attempts).map_err(|error| error.to_string())?,
+                last_error: row.last_error,
                 retry_at: Timestamp(row.retry_at),
-                attention: row.attention,
+                attention: read_attention(row.attention)?,
+                acknowledged: row
+                    .acknowledged
+                    .zip(row.acknowledged_note)
+                    .map(|(what, note)| Acknowledged { what, note }),
             },
         })
     }
+}
+
+/// Payments that somebody has to look at: how many there are.
+pub async fn needing_attention(database: &Database) -> Result<u64, DbErr> {
+    Entity::find().filter(Column::Attention.is_not_null()).count(&database.read).await
+}
+
+fn write_attention(attention: &BTreeMap<Concern, String>) -> Option<Json> {
+    let texts = || attention.iter().map(|(concern, text)| (concern.name().to_owned(), Json::from(text.as_str())));
+    (!attention.is_empty()).then(|| Json::Object(texts().collect()))
+}
+
+fn read_attention(stored: Option<Json>) -> Result<BTreeMap<Concern, String>, String> {
+    let texts: BTreeMap<String, String> =
+        stored.map(serde_json::from_value).transpose().map_err(|error| error.to_string())?.unwrap_or_default();
+    texts.into_iter().map(|(name, text)| Ok((Concern::named(&name)?, text))).collect()
 }

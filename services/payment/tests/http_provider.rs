@@ -11,6 +11,7 @@ use payment_service::saga::{Effect, Input, Order};
 use reqwest::{Client, Url};
 use runtime::actors::Outside;
 use runtime::clock::{Clock, SystemClock};
+use runtime::health::Health;
 use runtime::program::{Running, Stop};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -37,7 +38,7 @@ fn transfer() -> Transfer {
 }
 
 fn provided(adapter: Arc<dyn PaymentProvider>, time_limit: Duration) -> Provided {
-    Provided { provider: Provider { adapter, time_limit }, clock: Arc::new(SystemClock) }
+    Provided::new(Provider { adapter, time_limit }, Arc::new(SystemClock), Arc::new(Health::starting(false)))
 }
 
 fn http(url: &str) -> Result<HttpProvider> {

@@ -47,6 +47,9 @@ pub enum Rejection {
     /// The order has failed, which is final.
     #[error("the order has already failed")]
     AlreadyFailed,
+    /// What the input is about is not under way here.
+    #[error("nothing of the kind is under way")]
+    NothingUnderWay,
 }
 
 /// A value of a closed set that is stored and shown by its name.

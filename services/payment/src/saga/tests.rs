@@ -1,6 +1,7 @@
 use super::*;
-use contracts::EventType;
+use contracts::{EventType, PaymentId};
 use proptest::prelude::*;
+use runtime::saga::Named;
 use testkit::{Column, Row, Story, golden, table};
 use uuid::Uuid;
 
@@ -30,6 +31,18 @@ fn request(amount: Money) -> RefundRequest {
     }
 }
 
+fn no_outcome() -> Input {
+    Input::NoOutcome { error: "timeout".into(), retry_at: Timestamp(7) }
+}
+
+fn resolved() -> Input {
+    Input::Operator(Wish::ResolveRefund("by bank transfer".into()))
+}
+
+fn acknowledged() -> Input {
+    Input::Operator(Wish::Acknowledge("a mistake of theirs".into()))
+}
+
 fn inputs() -> Vec<Row<'static, PaymentSaga>> {
     vec![
         ("`order.created`", created(None)),
@@ -40,13 +53,17 @@ fn inputs() -> Vec<Row<'static, PaymentSaga>> {
         ("provider: charged", Input::Charged),
         ("provider: declined", Input::Declined("declined".into())),
         ("provider: refunded", Input::RefundDone),
-        ("provider: no outcome", Input::NoOutcome { error: "timeout".into(), retry_at: Timestamp(7) }),
+        ("provider: refund refused", Input::RefundRefused("account closed".into())),
+        ("provider: no outcome", no_outcome()),
+        ("operator: ask for the refund again", Input::Operator(Wish::RetryRefund)),
+        ("operator: given back by other means", resolved()),
+        ("operator: refused requests looked at", acknowledged()),
     ]
 }
 
 fn states() -> Vec<Column<'static, PaymentSaga>> {
     let known = |stage: Stage| Payment { stage, amount: total(), currency: "USD".into(), ..Payment::default() };
-    let refund = Some(Refund { requested_as: None, reason: "closed".into() });
+    let refund = Some(Refund { requested_as: None, reason: "closed".into(), note: None });
     Stage::ALL
         .iter()
         .map(|stage| {
@@ -55,7 +72,7 @@ fn states() -> Vec<Column<'static, PaymentSaga>> {
                 Stage::RefundHeld => Payment { stage: *stage, held: Some(request(total())), ..Payment::default() },
                 Stage::Closed => Payment { stage: *stage, reason: Some("closed".into()), ..Payment::default() },
                 Stage::Charging | Stage::Confirmed | Stage::Failed => known(*stage),
-                Stage::ChargingToRefund | Stage::Refunding | Stage::Refunded => {
+                Stage::ChargingToRefund | Stage::Refunding | Stage::RefundRefused | Stage::Refunded => {
                     Payment { refund: refund.clone(), ..known(*stage) }
                 }
             };
@@ -72,11 +89,13 @@ fn name(event: &Event) -> String {
 #[test]
 fn every_cell_is_as_documented() {
     let text = format!(
-        "# The saga of payment-service\n\nGenerated from `services/payment/src/saga.rs`; a test keeps it true.\n\nThe \
+        "# The saga of payment-service\n\nGenerated from `services/payment/src/saga/decide.rs`; a test keeps it true.\n\nThe \
          columns are the stages. In bold: what happens. *Duplicate*, *late* and *unreachable* change nothing.\n\
          `Confirmed`, `Failed` and `Refunded` are told to the others as `payment.confirmed`, `payment.failed` and\n\
          `payment.refunded`. In `CHARGING`, `CHARGING_TO_REFUND` and `REFUNDING` the provider is asked until it \
-         answers.\n\n{}",
+         answers;\nwith the tenth attempt without an outcome the payment needs attention besides \
+         (**AttentionNeeded**). In\n`REFUND_REFUSED` it is not asked any more, \
+         until an operator says so.\n\n{}",
         table(&PaymentSaga, &states(), &inputs(), name)
     );
     golden("docs/sagas/payment.md", &text);
@@ -88,7 +107,7 @@ fn see_through(story: &mut Story<PaymentSaga>, declines: bool, mut silences: u8)
         let input = match effect {
             _ if silences > 0 => {
                 silences -= 1;
-                Input::NoOutcome { error: "timeout".into(), retry_at: Timestamp(1) }
+                no_outcome()
             }
             Effect::Charge(_) if declines => Input::Declined("declined".into()),
             Effect::Charge(_) => Input::Charged,
@@ -99,8 +118,11 @@ fn see_through(story: &mut Story<PaymentSaga>, declines: bool, mut silences: u8)
 }
 
 fn message() -> impl Strategy<Value = Input> {
-    // What comes from the log; the provider is played by `see_through`.
-    (0..5_usize).prop_map(|i| inputs().swap_remove(i).1)
+    // What comes from the log and from operators; the provider is played by `see_through`.
+    prop_oneof![
+        5 => (0..5_usize).prop_map(|i| inputs().swap_remove(i).1),
+        1 => prop_oneof![Just(Input::Operator(Wish::RetryRefund)), Just(resolved()), Just(acknowledged())],
+    ]
 }
 
 proptest! {
@@ -108,7 +130,7 @@ proptest! {
     fn money_moves_at_most_once_each_way(
         messages in prop::collection::vec((message(), any::<bool>()), 0..15),
         declines: bool,
-        silences in 0..3_u8,
+        silences in 0..15_u8,
     ) {
         let mut story = Story::<PaymentSaga>::default();
         for (message, provider_answers) in messages {
@@ -180,12 +202,105 @@ fn a_refund_bears_the_name_of_its_first_request() {
     }
 }
 
-#[test]
-fn a_request_for_something_else_is_refused_and_seen() {
+/// A charged payment whose refund is under way, and has been in vain so often.
+fn refunding(in_vain: u32) -> Story<PaymentSaga> {
     let mut story = Story::<PaymentSaga>::default();
-    for input in [created(None), Input::Charged, Input::RefundRequested(request(Money::MAX))] {
+    for input in [created(None), Input::Charged, Input::Closed("closed".into())] {
         story.feed(input);
     }
+    for _ in 0..in_vain {
+        story.feed(no_outcome());
+    }
+    story
+}
+
+fn concerns(story: &Story<PaymentSaga>) -> Vec<Concern> {
+    story.instance.state.attention.keys().copied().collect()
+}
+
+#[test]
+fn a_charge_or_refund_without_outcome_needs_attention_and_is_still_asked_for() {
+    let mut charging = Story::<PaymentSaga>::default();
+    charging.feed(created(None));
+    for (mut story, concern, outcome) in [
+        (charging, Concern::ChargeWithoutOutcome, Input::Charged),
+        (refunding(0), Concern::RefundWithoutOutcome, Input::RefundDone),
+    ] {
+        for attempt in 1..=20 {
+            story.feed(no_outcome());
+            let expected: &[Concern] = if attempt < 10 { &[] } else { &[concern] };
+            assert_eq!(concerns(&story), expected, "attempt {attempt}: {story}");
+            let due = PaymentSaga::due(&story.instance.state);
+            assert!(matches!(due, Some((Timestamp(7), Due::Outside(_)))), "{story}");
+        }
+        story.feed(outcome);
+        assert_eq!(concerns(&story), [], "{story}");
+        assert_eq!((story.instance.state.attempts, &story.instance.state.last_error), (0, &None), "{story}");
+    }
+}
+
+#[test]
+fn a_refused_refund_waits_for_an_operator() {
+    let mut story = refunding(12);
+    story.feed(Input::RefundRefused("account closed".into()));
+    assert_eq!(concerns(&story), [Concern::RefundRefused], "{story}");
+    assert_eq!(PaymentSaga::due(&story.instance.state), None, "{story}");
+    assert!(!story.feed(Input::Closed("again".into())), "{story}");
+
+    story.feed(Input::Operator(Wish::RetryRefund));
+    assert!(matches!(PaymentSaga::due(&story.instance.state), Some((Timestamp(0), Due::Outside(_)))), "{story}");
+    assert_eq!(concerns(&story), [Concern::RefundRefused], "it is not settled: {story}");
+    story.feed(Input::RefundRefused("account closed".into()));
+    assert_eq!(story.instance.state.stage, Stage::RefundRefused, "{story}");
+    story.feed(Input::Operator(Wish::RetryRefund));
+    story.feed(Input::RefundDone);
+    assert_eq!((story.instance.state.stage, concerns(&story)), (Stage::Refunded, vec![]), "{story}");
+    assert_eq!(story.told(EventType::PaymentRefunded), 1, "{story}");
+    assert!(!story.feed(Input::Operator(Wish::RetryRefund)), "{story}");
+}
+
+#[test]
+fn money_given_back_by_other_means_is_told_once() {
+    for refused in [false, true] {
+        let mut story = refunding(10);
+        if refused {
+            story.feed(Input::RefundRefused("account closed".into()));
+        }
+        assert!(story.feed(resolved()), "{story}");
+        for late in [resolved(), no_outcome(), Input::RefundDone, Input::RefundRefused("account closed".into())] {
+            assert!(!story.feed(late), "{story}");
+        }
+        let payment = &story.instance.state;
+        assert_eq!((payment.stage, concerns(&story)), (Stage::Refunded, vec![]), "{story}");
+        let note = payment.refund.as_ref().and_then(|refund| refund.note.as_deref());
+        assert_eq!(note, Some("by bank transfer"), "{story}");
+        assert_eq!(story.told(EventType::PaymentRefunded), 1, "{story}");
+    }
+}
+
+#[test]
+fn a_request_for_something_else_is_refused_and_seen() {
+    let other = |refund: &str| {
+        Input::RefundRequested(RefundRequest { refund_id: RefundId(refund.into()), ..request(Money::MAX) })
+    };
+    let mut story = Story::<PaymentSaga>::default();
+    for input in [created(None), Input::Charged, other("a"), other("b")] {
+        assert!(story.feed(input), "{story}");
+    }
     assert_eq!(story.instance.state.stage, Stage::Confirmed, "{story}");
-    assert!(story.instance.state.attention.is_some(), "{story}");
+    assert_eq!(concerns(&story), [Concern::RequestRefused], "{story}");
+    let text = &story.instance.state.attention[&Concern::RequestRefused];
+    assert!(text.contains("refund a ") && text.contains("refund b "), "{story}");
+    assert!(!story.feed(other("a")), "it is known: {story}");
+
+    assert!(story.feed(acknowledged()), "{story}");
+    assert_eq!(concerns(&story), [], "{story}");
+    for known in [acknowledged(), other("a"), other("b")] {
+        assert!(!story.feed(known), "it was looked at: {story}");
+    }
+    story.feed(other("c"));
+    assert_eq!(concerns(&story), [Concern::RequestRefused], "{story}");
+    story.feed(Input::Closed("closed".into()));
+    story.feed(Input::RefundDone);
+    assert_eq!(concerns(&story), [Concern::RequestRefused], "a refund does not settle it: {story}");
 }
