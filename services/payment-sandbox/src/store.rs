@@ -54,7 +54,7 @@ impl ActiveModelBehavior for ActiveModel {}
 
 impl Model {
     fn read(self) -> Result<Entry, StoreError> {
-        let damaged = |message: String| StoreError { message, transient: false };
+        let damaged = |message: String| StoreError { message, transient: false, damaged: false };
         Ok(Entry {
             transfer: Transfer {
                 kind: Kind::named(&self.kind).map_err(damaged)?,
