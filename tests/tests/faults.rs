@@ -7,8 +7,8 @@ use e2e::rig::{self, FaultyLog, Rig, append, foreign, order_created, silent};
 use e2e::topics::read_all;
 use migrations::{OrderMigrator, PaymentMigrator};
 use order_service::saga::OrderSaga;
-use payment_service::provider::{Charge, NoOutcome, PaymentProvider, Transfer};
-use payment_service::saga::{PaymentSaga, Stage};
+use payment_service::provider::{Charge, NoOutcome, PaymentProvider, Provided, Refund, Transfer};
+use payment_service::saga::{Concern, PaymentSaga, Stage};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use runtime::actors::Nowhere;
 use runtime::actors::supervisor::{Child, Supervisor, Tree};
@@ -21,6 +21,7 @@ use sea_orm_migration::{MigrationName, MigrationTrait, MigratorTrait, SchemaMana
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -40,9 +41,9 @@ impl PaymentProvider for Provider {
         Ok(Charge::Charged)
     }
 
-    async fn refund(&self, _: &Transfer) -> Result<(), NoOutcome> {
+    async fn refund(&self, _: &Transfer) -> Result<Refund, NoOutcome> {
         self.refunds.fetch_add(1, Ordering::SeqCst);
-        Ok(())
+        Ok(Refund::Refunded)
     }
 }
 
@@ -51,8 +52,9 @@ async fn payment_rig(directory: &TempDir, log: Arc<dyn EventLog>, provider: Arc<
     Rig::start(store, log, Arc::new(provided(provider))).await
 }
 
-fn provided(provider: Arc<Provider>) -> payment_service::provider::Provided {
-    payment_service::provider::Provided { provider, clock: Arc::new(SystemClock) }
+fn provided(adapter: Arc<Provider>) -> Provided {
+    let provider = payment_service::provider::Provider { adapter, time_limit: Duration::from_secs(5) };
+    Provided::new(provider, Arc::new(SystemClock), Arc::new(Health::starting(false)))
 }
 
 fn order_of(payload: &Payload) -> OrderId {
@@ -336,7 +338,7 @@ async fn row_24_wrong_refunds_and_amounts_move_no_money() -> Result<()> {
             tokio::task::yield_now().await;
         }
         let payment = rig.load(order_of(order)).await?.context("a payment")?;
-        assert!(payment.attention.is_some(), "{payment:?}");
+        assert!(payment.attention.contains_key(&Concern::RequestRefused), "{payment:?}");
     }
     assert_eq!(stage(&rig, order_of(&negative)).await?, Stage::Failed);
     assert_eq!(provider.charges.load(Ordering::SeqCst), 3);
