@@ -35,9 +35,9 @@ pub async fn start(ports: Ports, saga: InventorySaga, initial_stock: &[(String, 
         Arc::new(Nowhere),
         Arc::clone(&health),
     );
-    let routes = (Api::new(ports.database), Operations { health, metrics: ports.metrics });
+    let routes = (Api::new(ports.database.clone()), Operations { health, metrics: ports.metrics });
     let api = OpenApiService::new(routes, InventorySaga::SERVICE, env!("CARGO_PKG_VERSION"))
         .description("Keeps the stock, and holds what orders need.");
     let app = edge(InventorySaga::SERVICE, api);
-    Running::start(ports.listener, app, |http| tree::tree(&wiring, ports.attempts, http)).await
+    Running::start(ports.database, ports.listener, app, |http| tree::tree(&wiring, ports.attempts, http)).await
 }

@@ -35,9 +35,9 @@ pub async fn start(ports: Ports) -> Result<Running> {
         Arc::new(Channels { clock: Arc::clone(&ports.clock) }),
         Arc::clone(&health),
     );
-    let routes = (Api::new(ports.database), Operations { health, metrics: ports.metrics });
+    let routes = (Api::new(ports.database.clone()), Operations { health, metrics: ports.metrics });
     let api = OpenApiService::new(routes, NotificationSaga::SERVICE, env!("CARGO_PKG_VERSION"))
         .description("Tells customers how their orders ended.");
     let app = edge(NotificationSaga::SERVICE, api);
-    Running::start(ports.listener, app, |http| tree::tree(&wiring, ports.attempts, http)).await
+    Running::start(ports.database, ports.listener, app, |http| tree::tree(&wiring, ports.attempts, http)).await
 }

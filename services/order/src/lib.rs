@@ -27,7 +27,7 @@ pub async fn start(ports: Ports, saga: OrderSaga, limit: u64) -> Result<Running>
     let health = Arc::new(Health::starting(true));
     let wiring = Wiring::new(
         saga,
-        Arc::new(SqlStore::new(saga, ports.database)),
+        Arc::new(SqlStore::new(saga, ports.database.clone())),
         ports.log,
         ports.clock,
         Arc::new(Nowhere),
@@ -37,5 +37,5 @@ pub async fn start(ports: Ports, saga: OrderSaga, limit: u64) -> Result<Running>
     let api = OpenApiService::new(routes, OrderSaga::SERVICE, env!("CARGO_PKG_VERSION"))
         .description("Takes orders over HTTP and sees them through payment and stock to their end.");
     let app = edge(OrderSaga::SERVICE, api);
-    Running::start(ports.listener, app, |http| tree::tree(&wiring, ports.attempts, http)).await
+    Running::start(ports.database, ports.listener, app, |http| tree::tree(&wiring, ports.attempts, http)).await
 }

@@ -41,7 +41,7 @@ pub async fn start(settings: &Settings, metrics: Option<PrometheusHandle>, stop:
     }
     let file = DatabaseSettings::Sqlite(settings.ledger.clone());
     let database = open_database::<SandboxMigrator>("--ledger", &file, stop).await?;
-    let ledger = Arc::new(Ledger { database, terms, clock: Arc::new(SystemClock) });
+    let ledger = Arc::new(Ledger { database: database.clone(), terms, clock: Arc::new(SystemClock) });
     let health = Arc::new(Health::starting(true));
     // It reads no event log, so there is none to wait for.
     health.set(Part::EventLog, Ok(()));
@@ -52,7 +52,7 @@ pub async fn start(settings: &Settings, metrics: Option<PrometheusHandle>, stop:
     );
     let api = OpenApiService::new(routes, SERVICE, env!("CARGO_PKG_VERSION"))
         .description("A payment provider to try things out on: it keeps books, moves no money, and fails on demand.");
-    Running::start(listener, edge(SERVICE, api), |http| Tree {
+    Running::start(database, listener, edge(SERVICE, api), |http| Tree {
         service: SERVICE,
         children: vec![
             Child::new("ledger", move || GroupCommit(Arc::clone(&ledger)), move |actor| writer.set(actor)),

@@ -37,9 +37,9 @@ pub async fn start(ports: Ports, provider: Provider) -> Result<Running> {
         Arc::new(Provided::new(provider, Arc::clone(&ports.clock), Arc::clone(&health))),
         Arc::clone(&health),
     );
-    let routes = (Api::new(ports.database, Arc::clone(&wiring)), Operations { health, metrics: ports.metrics });
+    let routes = (Api::new(ports.database.clone(), Arc::clone(&wiring)), Operations { health, metrics: ports.metrics });
     let api = OpenApiService::new(routes, PaymentSaga::SERVICE, env!("CARGO_PKG_VERSION"))
         .description("Charges orders, and gives back what was charged for orders that end.");
     let app = edge(PaymentSaga::SERVICE, api);
-    Running::start(ports.listener, app, |http| tree::tree(&wiring, ports.attempts, http)).await
+    Running::start(ports.database, ports.listener, app, |http| tree::tree(&wiring, ports.attempts, http)).await
 }

@@ -3,6 +3,7 @@
 use crate::clock::{Clock, SetClock, SystemClock};
 use contracts::Timestamp;
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
+use sea_orm::sqlx::{self, Connection};
 use sea_orm::{
     ConnectOptions, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, SqliteTransactionMode,
     Statement, TransactionOptions, TransactionTrait,
@@ -163,13 +164,24 @@ fn sqlite(path: &Path, connections: u32) -> ConnectOptions {
             .busy_timeout(Duration::from_secs(5))
             .statement_cache_capacity(STATEMENTS)
     });
+    // SQLite rolls back by itself when it cannot write at COMMIT, of which sqlx does not hear: it takes the connection
+    // for one inside a transaction, and the next "transactions" would be savepoints that nothing ever commits.
+    options.map_sqlx_sqlite_pool_opts(|options| {
+        options.after_release(|connection, _| {
+            Box::pin(async move {
+                // Behind a rollback that is still in the queue.
+                connection.ping().await?;
+                Ok(!connection.is_in_transaction())
+            })
+        })
+    });
     options
 }
 
 /// Whether the database's file is damaged: SQLite's CORRUPT and NOTADB.
 #[expect(clippy::wildcard_enum_match_arm, reason = "what the libraries add does not say so")]
 pub fn is_damage(error: &DbErr) -> bool {
-    use sea_orm::{RuntimeErr, sqlx};
+    use sea_orm::RuntimeErr;
     match error {
         DbErr::Conn(RuntimeErr::SqlxError(source))
         | DbErr::Exec(RuntimeErr::SqlxError(source))
@@ -187,7 +199,7 @@ pub fn is_damage(error: &DbErr) -> bool {
 /// Whether trying again can help: the database is away, busy, or chose this transaction to give way.
 #[expect(clippy::wildcard_enum_match_arm, reason = "what the libraries add is not known to be transient")]
 pub fn is_transient(error: &DbErr) -> bool {
-    use sea_orm::{RuntimeErr, sqlx};
+    use sea_orm::RuntimeErr;
     let source = match error {
         DbErr::ConnectionAcquire(_) => return true,
         DbErr::Conn(RuntimeErr::SqlxError(source))

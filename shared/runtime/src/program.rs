@@ -17,7 +17,7 @@ use poem::endpoint::BoxEndpoint;
 use ractor::{Actor, ActorRef};
 use sea_orm_migration::MigratorTrait;
 use std::future::Future;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -195,13 +195,15 @@ pub struct Running {
     service: &'static str,
     url: String,
     health: Arc<Health>,
+    database: Database,
     supervisor: ActorRef<SupervisorMessage>,
     ended: JoinHandle<()>,
 }
 
 impl Running {
-    /// Starts a service's tree, with its HTTP API on `listener`.
+    /// Starts a service's tree over its database, with its HTTP API on `listener`.
     pub async fn start(
+        database: Database,
         listener: TcpListener,
         app: BoxEndpoint<'static>,
         tree: impl FnOnce(Box<dyn Fn() -> HttpServer + Send + Sync>) -> Tree,
@@ -211,7 +213,7 @@ impl Running {
         let tree = tree(Box::new(move || HttpServer { listener: Arc::clone(&listener), app: Arc::clone(&app) }));
         let (service, health) = (tree.service, Arc::clone(&tree.health));
         let (supervisor, ended) = Supervisor::spawn(None, Supervisor, tree).await.context(service)?;
-        Ok(Running { service, url, health, supervisor, ended })
+        Ok(Running { service, url, health, database, supervisor, ended })
     }
 
     /// Where the service's HTTP API is.
@@ -231,6 +233,9 @@ impl Running {
             // How it ended was logged by the supervisor.
             let _ = self.ended.await;
         }
+        if let Err(error) = self.database.close().await {
+            tracing::warn!(service = self.service, %error, "the database was not closed well");
+        }
     }
 }
 
@@ -241,9 +246,9 @@ pub async fn until_stopped(mut services: Vec<Running>, hint: &str, stop: &Stop) 
     let announce = async {
         for (service, url, health) in starting {
             ready(&health).await;
-            println!("{service:<21} {url}  Swagger UI {url}/docs");
+            say(&format!("{service:<21} {url}  Swagger UI {url}/docs"));
         }
-        println!("{hint}");
+        say(hint);
         std::future::pending::<()>().await;
     };
     let ended = select_all(services.iter_mut().map(|service| &mut service.ended));
@@ -262,6 +267,11 @@ pub async fn until_stopped(mut services: Vec<Running>, hint: &str, stop: &Stop) 
         () = stop.insisted.cancelled() => {}
     }
     outcome
+}
+
+/// Says something on standard output, if anybody listens there: a closed pipe is no reason to end.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 /// Where a listener can be reached from its own machine.
