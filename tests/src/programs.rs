@@ -203,9 +203,10 @@ impl Programs {
         for path in names {
             let text = std::fs::read(&path).unwrap_or_default();
             let text = String::from_utf8_lossy(&text);
-            let notable: Vec<&str> = text.lines().filter(|line| !line.contains(" INFO ")).collect();
+            let notable: Vec<&str> =
+                text.lines().filter(|line| !line.contains(" INFO ") && !line.contains("librdkafka")).collect();
             let end = notable[notable.len().saturating_sub(STORY)..].join("\n");
-            story.push_str(&format!("\n--- {}, all but INFO:\n{end}\n", path.display()));
+            story.push_str(&format!("\n--- {}, all but INFO and librdkafka:\n{end}\n", path.display()));
         }
         story
     }

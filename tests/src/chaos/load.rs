@@ -152,7 +152,7 @@ impl Shop {
 
     /// The id of an accepted order; a wrong answer; or an error, where it is not known what happened.
     async fn try_place(&self, order: &Value) -> Result<Result<Uuid, String>> {
-        let url = self.url("/api/orders").context("no replica")?;
+        let url = self.url("/api/orders").context("no connection")?;
         let reply = match self.client.post(url).json(order).send().await {
             Ok(reply) => reply,
             Err(error) if error.is_connect() => anyhow::bail!("no connection"),
