@@ -114,13 +114,13 @@ pub(super) async fn random(run: &Arc<Run>) -> Result<()> {
     let busy = Arc::new(Mutex::new(HashSet::new()));
     let mut faults = JoinSet::new();
     tokio::time::sleep(LEAD).await;
-    while Instant::now() < until {
-        let kind = first.pop().unwrap_or_else(|| any_kind(&mut rng));
+    while Instant::now() < until || !first.is_empty() {
+        let certain = first.pop();
+        let kind = certain.unwrap_or_else(|| any_kind(&mut rng));
         let planned = plan(&mut rng, &places, kind);
         tokio::time::sleep(planned.after).await;
         if !busy.lock().unwrap_or_else(PoisonError::into_inner).insert(planned.target) {
-            // What was to come once for certain comes later.
-            first.splice(0..0, (!first.is_empty()).then_some(kind));
+            first.splice(0..0, certain);
             continue;
         }
         let (run, busy) = (Arc::clone(run), Arc::clone(&busy));

@@ -18,6 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// What was seen last.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Seen {
+    /// When the looking began.
+    pub(super) at: Timestamp,
     /// Orders that are CONFIRMED, FAILED or CANCELLED.
     pub(super) finals: i64,
     /// The others.
@@ -39,9 +41,11 @@ const LOOK: &str = "SELECT count(*) FILTER (WHERE final), count(*) FILTER (WHERE
     FROM (SELECT stage IN ('CONFIRMED', 'FAILED', 'CANCELLED') AS final, created_at FROM orders) AS orders";
 
 async fn look(databases: &Databases) -> Result<Seen> {
+    let at = SystemClock.now();
     let statement = Statement::from_string(DbBackend::Postgres, LOOK);
     let row = tokio::time::timeout(PATIENCE, databases.0[0].read.query_one_raw(statement)).await??.context("no row")?;
     Ok(Seen {
+        at,
         finals: row.try_get_by_index(0)?,
         pending: row.try_get_by_index(1)?,
         youngest_final: Timestamp(row.try_get_by_index(2)?),
@@ -88,7 +92,7 @@ impl Watch {
     /// Waits until every order that was placed before now is final.
     pub(super) async fn until_caught_up(&self, patience: Duration) -> Option<Duration> {
         let now = SystemClock.now();
-        self.until(patience, |seen| seen.oldest_pending.is_none_or(|oldest| oldest > now)).await
+        self.until(patience, |seen| seen.at >= now && seen.oldest_pending.is_none_or(|oldest| oldest > now)).await
     }
 }
 
