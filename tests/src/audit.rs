@@ -6,7 +6,7 @@ use notification_service::saga::{NotificationSaga, Status as Sent};
 use order_service::saga::{OrderSaga, Stage};
 use payment_service::saga::{PaymentSaga, Stage as Paid};
 use runtime::database::Database;
-use runtime::saga::{Instance, Saga};
+use runtime::saga::Instance;
 use runtime::store::Store;
 use runtime::store::sql::{SqlStore, Table};
 use sea_orm::EntityTrait;
@@ -78,7 +78,8 @@ impl Databases {
     /// What is not quiet.
     async fn under_way(&self) -> Result<Vec<String>> {
         let [order, payment, inventory, notification] = &self.0;
-        let is_open = |i: &&Instance<OrderSaga>| matches!(i.state.stage, Stage::AwaitingPayment | Stage::AwaitingInventory);
+        let is_open =
+            |i: &&Instance<OrderSaga>| matches!(i.state.stage, Stage::AwaitingPayment | Stage::AwaitingInventory);
         let open = all::<OrderSaga>(order).await?.values().filter(is_open).count();
         let mut under_way: Vec<String> = (open > 0).then(|| format!("{open} orders not final")).into_iter().collect();
         under_way.extend(due::<OrderSaga>(order).await?);
