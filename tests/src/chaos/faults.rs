@@ -34,11 +34,15 @@ pub(super) enum Kind {
     DatabaseKill,
     /// SIGSTOP to PostgreSQL, and SIGCONT.
     DatabaseFreeze,
+    /// The provider times out, fails, and is slow.
+    Provider,
+    /// kill -9 of the provider, and a start.
+    ProviderKill,
 }
 
 impl Kind {
     /// Every kind, and its weight: services are hit most.
-    pub(super) const ALL: [(Kind, u32); 7] = [
+    const ALL: [(Kind, u32); 9] = [
         (Kind::Kill, 40),
         (Kind::Terminate, 15),
         (Kind::Freeze, 15),
@@ -46,7 +50,15 @@ impl Kind {
         (Kind::BrokerFreeze, 2),
         (Kind::DatabaseKill, 2),
         (Kind::DatabaseFreeze, 2),
+        (Kind::Provider, 4),
+        (Kind::ProviderKill, 4),
     ];
+
+    /// The kinds that this run can have.
+    pub(super) fn possible(run: &Run) -> Vec<(Kind, u32)> {
+        let is_possible = |kind| run.sandbox.is_some() || !matches!(kind, Kind::Provider | Kind::ProviderKill);
+        Self::ALL.into_iter().filter(|(kind, _)| is_possible(*kind)).collect()
+    }
 
     /// Its name in the report.
     pub(super) fn name(self) -> &'static str {
@@ -58,6 +70,8 @@ impl Kind {
             Kind::BrokerFreeze => "kafka SIGSTOP",
             Kind::DatabaseKill => "postgres kill -9",
             Kind::DatabaseFreeze => "postgres SIGSTOP",
+            Kind::Provider => "provider in trouble",
+            Kind::ProviderKill => "provider kill -9",
         }
     }
 }
@@ -67,6 +81,7 @@ impl Kind {
 enum Target {
     Replica(Place),
     Server,
+    Provider,
 }
 
 /// A fault to come.
@@ -89,15 +104,17 @@ fn plan(rng: &mut Rng, places: &[Place], kind: Kind) -> Planned {
         Kind::BrokerFreeze => (Target::Server, millis(rng, 1_000..10_000)),
         Kind::DatabaseKill => (Target::Server, millis(rng, 0..5_000)),
         Kind::DatabaseFreeze => (Target::Server, millis(rng, 1_000..10_000)),
+        Kind::Provider => (Target::Provider, millis(rng, 2_000..10_000)),
+        Kind::ProviderKill => (Target::Provider, millis(rng, 0..3_000)),
     };
     Planned { after, kind, target, lasts }
 }
 
-fn any_kind(rng: &mut Rng) -> Kind {
-    let mut drawn = rng.u32(0..Kind::ALL.iter().map(|(_, weight)| weight).sum());
-    for (kind, weight) in Kind::ALL {
-        if drawn < weight {
-            return kind;
+fn any_kind(rng: &mut Rng, kinds: &[(Kind, u32)]) -> Kind {
+    let mut drawn = rng.u32(0..kinds.iter().map(|(_, weight)| weight).sum());
+    for (kind, weight) in kinds {
+        if drawn < *weight {
+            return *kind;
         }
         drawn -= weight;
     }
@@ -107,7 +124,8 @@ fn any_kind(rng: &mut Rng) -> Kind {
 /// Faults of every kind at random, for as long as the run lasts: one of each kind first, in any order.
 pub(super) async fn random(run: &Arc<Run>) -> Result<()> {
     let mut rng = Rng::with_seed(run.options.seed);
-    let mut first: Vec<Kind> = Kind::ALL.iter().map(|(kind, _)| *kind).collect();
+    let kinds = Kind::possible(run);
+    let mut first: Vec<Kind> = kinds.iter().map(|(kind, _)| *kind).collect();
     rng.shuffle(&mut first);
     let places = run.fleet.places();
     let until = Instant::now() + Duration::from_secs(run.options.seconds());
@@ -116,7 +134,7 @@ pub(super) async fn random(run: &Arc<Run>) -> Result<()> {
     tokio::time::sleep(LEAD).await;
     while Instant::now() < until || !first.is_empty() {
         let certain = first.pop();
-        let kind = certain.unwrap_or_else(|| any_kind(&mut rng));
+        let kind = certain.unwrap_or_else(|| any_kind(&mut rng, &kinds));
         let planned = plan(&mut rng, &places, kind);
         tokio::time::sleep(planned.after).await;
         if !busy.lock().unwrap_or_else(PoisonError::into_inner).insert(planned.target) {
@@ -148,7 +166,9 @@ async fn inject(run: &Arc<Run>, planned: Planned) -> Result<()> {
         (Kind::DatabaseKill, _) => away(run, Server::Postgres, planned.lasts).await,
         (Kind::BrokerFreeze, _) => frozen(run, Server::Kafka, planned.lasts).await,
         (Kind::DatabaseFreeze, _) => frozen(run, Server::Postgres, planned.lasts).await,
-        (Kind::Kill | Kind::Terminate | Kind::Freeze, Target::Server) => Ok(()),
+        (Kind::Provider, _) => provider_in_trouble(run, planned.lasts).await,
+        (Kind::ProviderKill, _) => provider_killed(run, planned.lasts).await,
+        (Kind::Kill | Kind::Terminate | Kind::Freeze, Target::Server | Target::Provider) => Ok(()),
     }
 }
 
@@ -218,4 +238,20 @@ async fn frozen(run: &Arc<Run>, server: Server, lasts: Duration) -> Result<()> {
     run.stack.control(server, Action::Thaw).await?;
     run.notes.say(format!("{server:?} goes on"));
     Ok(())
+}
+
+/// The provider times out, fails and is slow for a while.
+async fn provider_in_trouble(run: &Arc<Run>, lasts: Duration) -> Result<()> {
+    let Some(sandbox) = &run.sandbox else { return Ok(()) };
+    run.notes.fault(Kind::Provider.name(), &format!("for {lasts:?}"));
+    sandbox.trouble().await?;
+    tokio::time::sleep(lasts).await;
+    sandbox.heal().await
+}
+
+/// The provider is killed, and started on its books after a while.
+async fn provider_killed(run: &Arc<Run>, lasts: Duration) -> Result<()> {
+    let Some(sandbox) = &run.sandbox else { return Ok(()) };
+    run.notes.fault(Kind::ProviderKill.name(), &format!("for {lasts:?}"));
+    sandbox.kill(lasts).await
 }
