@@ -167,11 +167,11 @@ impl Sandbox {
             run.notes.problem(format!("I-3: the books have {strangers} payments that belong to no order"));
         }
         let kept: i128 = books.values().map(|moved| moved.kept).sum();
-        let (charges, refunds) = books.values().fold((0, 0), |(charges, refunds), moved| {
-            (charges + moved.charges, refunds + moved.refunds)
-        });
+        let (charges, refunds) =
+            books.values().fold((0, 0), |(charges, refunds), moved| (charges + moved.charges, refunds + moved.refunds));
         let owed: i128 = payments.values().sum();
-        run.notes.fact(format!("the provider's books: {charges} charges, {refunds} refunds, {kept} ten-thousandths kept"));
+        run.notes
+            .fact(format!("the provider's books: {charges} charges, {refunds} refunds, {kept} ten-thousandths kept"));
         if kept != owed {
             run.notes.problem(format!("I-3: the provider kept {kept} ten-thousandths, and {owed} are owed"));
         }
