@@ -1,7 +1,11 @@
-//! What the tests of the whole system use: a client, the audit of the invariants, and the event log's conformance.
+//! What the tests of the whole system use: a client, the programs on real servers, a rig of one service over ports that
+//! fail, the audit of the invariants, the event log's conformance, and chaos.
 
 pub mod api;
+pub mod appended;
 pub mod audit;
+pub mod chaos;
 pub mod conformance;
+pub mod programs;
 pub mod rig;
 pub mod topics;

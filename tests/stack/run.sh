@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Starts PostgreSQL and Apache Kafka on loopback, in a directory of their own, runs a command with their addresses in
-# LIVE_POSTGRES and LIVE_KAFKA, and stops them again.
+# LIVE_POSTGRES and LIVE_KAFKA, and stops them again. The command can do things to them with control.sh, beside this
+# file, which finds them by STACK_DIR.
 #
 #   tests/stack/run.sh COMMAND [ARGUMENT...]
 #
@@ -14,7 +15,7 @@ pg_port=${PG_PORT:-15432}
 kafka_port=${KAFKA_PORT:-19092}
 jars=$top/target/stack/kafka-jars
 work=$(mktemp -d "${TMPDIR:-/tmp}/order-system-stack.XXXXXX")
-kafka_pid=
+control() { STACK_DIR=$work "$here/control.sh" "$@"; }
 
 say() { echo "stack: $*" >&2; }
 die() { say "$*"; exit 1; }
@@ -24,10 +25,8 @@ port_is_open() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 as_postgres() { if [ "$(id -u)" = 0 ]; then runuser -u postgres -- "$@"; else "$@"; fi; }
 
 stop() {
-  if [ -n "$kafka_pid" ]; then kill "$kafka_pid" 2>/dev/null || true; wait "$kafka_pid" 2>/dev/null || true; fi
-  if [ -f "$work/postgres/data/postmaster.pid" ]; then
-    as_postgres "$pg_bin/pg_ctl" -D "$work/postgres/data" -m immediate -s stop || true
-  fi
+  # Whatever state the command left them in; nobody needs their data any more.
+  if [ -f "$work/settings" ]; then control kafka kill || true; control postgres kill || true; fi
   if [ -n "${STACK_LOGS:-}" ]; then mkdir -p "$STACK_LOGS"; cp "$work"/*.log "$work"/postgres/*.log "$STACK_LOGS" || true; fi
   rm -rf "$work"
 }
@@ -50,9 +49,14 @@ say "starting PostgreSQL on 127.0.0.1:$pg_port"
 chmod 755 "$work"
 mkdir "$work/postgres"
 if [ "$(id -u)" = 0 ]; then chown postgres "$work/postgres"; fi
+cat >"$work/settings" <<SETTINGS
+PG_BIN=$pg_bin
+PG_PORT=$pg_port
+KAFKA_PORT=$kafka_port
+KAFKA_JARS=$jars
+SETTINGS
 as_postgres "$pg_bin/initdb" -D "$work/postgres/data" -U postgres -A trust -E UTF8 >"$work/initdb.log"
-as_postgres "$pg_bin/pg_ctl" -D "$work/postgres/data" -l "$work/postgres/postgres.log" -s -w \
-  -o "-c listen_addresses=127.0.0.1 -c port=$pg_port -c unix_socket_directories=$work/postgres -c max_connections=300" start
+control postgres start
 
 say "starting Kafka on 127.0.0.1:$kafka_port"
 controller_port=$((kafka_port + 1))
@@ -74,6 +78,8 @@ share.coordinator.state.topic.num.partitions=1
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
+# The time at which the broker had a record: what order across topics is judged by.
+log.message.timestamp.type=LogAppendTime
 PROPERTIES
 cat >"$work/log4j2.properties" <<'PROPERTIES'
 appender.out.type = Console
@@ -83,20 +89,12 @@ appender.out.layout.pattern = [%d] %p %m (%c)%n
 rootLogger.level = WARN
 rootLogger.appenderRef.out.ref = out
 PROPERTIES
-# On two cores that everything shares, the collector without threads of its own is the cheapest.
-java=(java -Xms256m -Xmx768m -XX:+UseSerialGC -Dlog4j2.configurationFile="file:$work/log4j2.properties" -cp "$jars/*")
-"${java[@]}" kafka.tools.StorageTool format --cluster-id 5L6g3nShT-eMCtK--X86sw -c "$work/kafka.properties" >"$work/kafka-format.log" 2>&1
-"${java[@]}" kafka.Kafka "$work/kafka.properties" >"$work/kafka.log" 2>&1 &
-kafka_pid=$!
-for _ in $(seq 300); do
-  if port_is_open "$kafka_port"; then break; fi
-  kill -0 "$kafka_pid" 2>/dev/null || { cat "$work/kafka.log" >&2; die "Kafka ended"; }
-  sleep 0.2
-done
-port_is_open "$kafka_port" || die "Kafka did not start within a minute"
+java -cp "$jars/*" -Dlog4j2.configurationFile="file:$work/log4j2.properties" kafka.tools.StorageTool format \
+  --cluster-id 5L6g3nShT-eMCtK--X86sw -c "$work/kafka.properties" >"$work/kafka-format.log" 2>&1
+control kafka start
 
 say "ready"
 status=0
-LIVE_POSTGRES=postgres://postgres@127.0.0.1:$pg_port LIVE_KAFKA=127.0.0.1:$kafka_port "$@" || status=$?
+STACK_DIR=$work LIVE_POSTGRES=postgres://postgres@127.0.0.1:$pg_port LIVE_KAFKA=127.0.0.1:$kafka_port "$@" || status=$?
 say "stopping"
 exit $status

@@ -10,29 +10,21 @@ use contracts::OrderId;
 use e2e::api::{Api, Service, example, order_of};
 use e2e::audit::Databases;
 use e2e::conformance;
+use e2e::programs::{Programs, SERVICES, Stack};
 use e2e::topics::{check_against, check_fields, event_topics, read_all};
 use libtest_mimic::{Arguments, Failed, Trial};
 use order_service::saga::Stage;
-use runtime::database::{Database, DatabaseSettings};
-use runtime::event_log::kafka::{KafkaLog, KafkaSettings};
+use runtime::event_log::kafka::KafkaLog;
 use runtime::event_log::{EventLog, NewRecord, Record};
-use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::future::Future;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Runtime;
 use uuid::Uuid;
 
-const SERVICES: [(Service, &str); 4] = [
-    (Service::Order, "order"),
-    (Service::Payment, "payment"),
-    (Service::Inventory, "inventory"),
-    (Service::Notification, "notification"),
-];
 const FIRST_PORT: u16 = 18080;
 
 /// The four programs, each a process of its own.
@@ -40,52 +32,31 @@ struct Live {
     api: Api,
     log: KafkaLog,
     databases: Databases,
+    programs: Programs,
     processes: Mutex<Vec<Child>>,
-    logs: tempfile::TempDir,
-    kafka: String,
-    postgres: String,
+    /// Where the programs log to, until the end.
+    _logs: tempfile::TempDir,
     /// Orders that were placed by writing `order.created` by hand.
     foreign: Mutex<Vec<Uuid>>,
 }
 
-fn setting(name: &str) -> Result<String> {
-    std::env::var(name).with_context(|| format!("{name} is not set: start this with tests/stack/run.sh"))
-}
-
-/// Where the programs are: beside this test's own directory.
-fn binaries() -> Result<PathBuf> {
-    let own = std::env::current_exe()?;
-    Ok(own.ancestors().nth(2).context("a target directory")?.to_owned())
-}
-
 impl Live {
     async fn start() -> Result<Self> {
-        let (kafka, postgres) = (setting("LIVE_KAFKA")?, setting("LIVE_POSTGRES")?);
-        let admin = Database::open(&DatabaseSettings::Postgres(format!("{postgres}/postgres"))).await?;
-        for (_, name) in SERVICES {
-            admin.read.execute_unprepared(&format!("DROP DATABASE IF EXISTS {name}db WITH (FORCE)")).await?;
-            admin.read.execute_unprepared(&format!("CREATE DATABASE {name}db")).await?;
-        }
-        let urls = (0..4).map(|i| format!("http://127.0.0.1:{}", FIRST_PORT + i)).collect();
-        let mut opened = Vec::new();
-        for (_, name) in SERVICES {
-            opened.push(Database::open(&DatabaseSettings::Postgres(format!("{postgres}/{name}db"))).await?);
-        }
-        let databases = Databases(opened.try_into().map_err(|_| anyhow::anyhow!("four databases"))?);
-        let settings =
-            KafkaSettings { bootstrap_servers: kafka.clone(), partitions: 6, replication_factor: 1, instance_id: None };
+        let stack = Stack::from_environment()?;
+        stack.empty_databases().await?;
+        let logs = tempfile::tempdir()?;
+        let programs = Programs::new(&stack, FIRST_PORT, logs.path())?;
         let live = Live {
-            api: Api::new(urls),
-            log: KafkaLog::new(settings)?,
-            databases,
+            api: Api::new(programs.urls()),
+            log: stack.log()?,
+            databases: stack.databases().await?,
+            programs,
             processes: Mutex::default(),
-            logs: tempfile::tempdir()?,
-            kafka,
-            postgres,
+            _logs: logs,
             foreign: Mutex::default(),
         };
         for (service, _) in SERVICES {
-            let child = live.spawn(service)?;
+            let child = live.programs.start(service, 0)?;
             live.processes.lock().unwrap_or_else(PoisonError::into_inner).push(child);
         }
         for (service, _) in SERVICES {
@@ -94,30 +65,13 @@ impl Live {
         Ok(live)
     }
 
-    fn spawn(&self, service: Service) -> Result<Child> {
-        let (_, name) = SERVICES[service as usize];
-        let log = std::fs::OpenOptions::new().create(true).append(true).open(self.logs.path().join(name))?;
-        let program = binaries()?.join(format!("{name}-service"));
-        let mut command = Command::new(&program);
-        command
-            .env_clear()
-            .env("KAFKA_BOOTSTRAP_SERVERS", &self.kafka)
-            .env("KAFKA_INSTANCE_ID", "live")
-            .env("DATABASE_URL", format!("{}/{name}db", self.postgres))
-            .env("HTTP_PORT", (FIRST_PORT + service as u16).to_string())
-            .env("INVENTORY_INITIAL_STOCK", "P1=1000000,P2=1000000,P3=1000000,P4=1000000,P5=1000000,P6=1000000,P7=1000000,P8=1000000,P9=1000000,P10=1000000,P11=1000000,P12=1000000,P13=1000000,P14=1000000,P15=1000000,P16=1000000,P17=1000000,P18=1000000,P19=1000000,P20=1000000")
-            .stdout(Stdio::null())
-            .stderr(log);
-        command.spawn().with_context(|| format!("{}: build the programs first", program.display()))
-    }
-
     /// `kill -9`, and a new start.
     fn restart(&self, service: Service) -> Result<()> {
         let mut processes = self.processes.lock().unwrap_or_else(PoisonError::into_inner);
         let process = &mut processes[service as usize];
         process.kill()?;
         process.wait()?;
-        *process = self.spawn(service)?;
+        *process = self.programs.start(service, 0)?;
         Ok(())
     }
 
@@ -133,18 +87,6 @@ impl Live {
             let _ = process.kill();
             let _ = process.wait();
         }
-    }
-
-    /// The end of each service's log, for the story of a failure.
-    fn story(&self) -> String {
-        let mut story = String::new();
-        for (_, name) in SERVICES {
-            let text = std::fs::read_to_string(self.logs.path().join(name)).unwrap_or_default();
-            let notable: Vec<&str> = text.lines().filter(|line| !line.contains(" INFO ")).collect();
-            let end = notable.iter().rev().take(15).rev().copied().collect::<Vec<_>>().join("\n");
-            story.push_str(&format!("\n--- {name}-service, all but INFO:\n{end}\n"));
-        }
-        story
     }
 }
 
@@ -318,7 +260,7 @@ async fn restarts_lose_and_double_nothing(live: Arc<Live>) -> Result<()> {
 /// Ten thousand orders, 64 at a time, by the bench; then the books.
 async fn ten_thousand_orders(live: Arc<Live>) -> Result<()> {
     let url = format!("http://127.0.0.1:{FIRST_PORT}");
-    let program = binaries()?.join("order-system");
+    let program = live.programs.path("order-system");
     let bench = tokio::task::spawn_blocking(move || {
         Command::new(program).args(["bench", "--url", &url, "--orders", "10000", "--concurrency", "64"]).output()
     });
@@ -377,7 +319,7 @@ fn trial<F: Future<Output = Result<()>>>(
     let (runtime, live) = (Arc::clone(runtime), Arc::clone(live));
     Trial::test(name, move || {
         let result = runtime.block_on(test(Arc::clone(&live)));
-        result.map_err(|error| Failed::from(format!("{error:#}\n{}", live.story())))
+        result.map_err(|error| Failed::from(format!("{error:#}\n{}", live.programs.story())))
     })
 }
 
