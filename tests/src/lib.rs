@@ -7,5 +7,6 @@ pub mod audit;
 pub mod chaos;
 pub mod conformance;
 pub mod programs;
+pub mod proxy;
 pub mod rig;
 pub mod topics;

@@ -11,7 +11,9 @@ use runtime::actors::{Outside, Wiring};
 use runtime::clock::SystemClock;
 use runtime::database::{Database, DatabaseSettings};
 use runtime::event_log::embedded::EmbeddedLog;
-use runtime::event_log::{Deliveries, EventLog, LogError, NewRecord, Subscription};
+use runtime::event_log::{
+    Change, Deliveries, EventLog, Extent, LogError, Membership, NewRecord, Partition, Subscription,
+};
 use runtime::health::{Health, Part};
 use runtime::saga::{Outgoing, Saga, Step};
 use runtime::store::sql::{SqlStore, Table};
@@ -201,4 +203,36 @@ impl<S: Saga> Store<S> for NullStore {
     async fn backlog(&self) -> Result<Backlog, StoreError> {
         Ok(Backlog::default())
     }
+}
+
+/// The stub provider, as payment-service's outside.
+pub fn stub_provider() -> Arc<dyn Outside<payment_service::saga::PaymentSaga>> {
+    let settings = order_system::config::RunSettings::embedded(Path::new(".").to_owned());
+    let provider = settings.payment.provider().expect("every default is a value");
+    let health = Arc::new(Health::starting(true));
+    Arc::new(payment_service::provider::Provided::new(provider, Arc::new(SystemClock), health))
+}
+
+/// A subscription that reads nothing and is always at its end.
+pub fn empty_subscription(topics: &[String]) -> Subscription {
+    let (deliveries, changes, records) = Deliveries::channel(1);
+    let partitions = topics.iter().map(|topic| Partition { topic: topic.clone(), partition: 0 });
+    deliveries.change(Change::Assigned(partitions.collect()));
+    Subscription { changes, records, membership: Arc::new(AtItsEnd { _deliveries: deliveries }) }
+}
+
+struct AtItsEnd {
+    /// Held, since a subscription whose other end is gone has ended.
+    _deliveries: Deliveries,
+}
+
+#[async_trait]
+impl Membership for AtItsEnd {
+    fn store(&self, _: &Partition, _: i64) {}
+
+    async fn extents(&self) -> Result<Vec<Extent>, LogError> {
+        Ok(Vec::new())
+    }
+
+    async fn leave(&self) {}
 }
