@@ -139,6 +139,16 @@ impl Fleet {
         gone
     }
 
+    /// Resident memory of all of them together, in MiB.
+    pub(super) fn resident(&self) -> u64 {
+        let of = |child: &Child| {
+            let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+            let line = status.lines().find(|line| line.starts_with("VmRSS"))?.split_whitespace().nth(1)?.to_owned();
+            line.parse::<u64>().ok()
+        };
+        self.members().values().filter_map(of).sum::<u64>() / 1024
+    }
+
     /// Ends all of them at once.
     pub(super) fn stop(&self) {
         for (_, mut child) in std::mem::take(&mut *self.members()) {

@@ -9,6 +9,7 @@ mod options;
 mod replay;
 mod report;
 mod scenarios;
+mod strain;
 mod tally;
 mod verify;
 mod watch;

@@ -63,6 +63,10 @@ pub enum Scenario {
     Replay,
     /// SIGTERM under load, once and twice
     Drain,
+    /// Three times the load that it can take
+    Overload,
+    /// A broker that stands still nine tenths of the time
+    KafkaSlow,
 }
 
 impl fmt::Display for Scenario {
@@ -83,7 +87,9 @@ impl Options {
             | Scenario::Kills
             | Scenario::LastUnits
             | Scenario::Replay
-            | Scenario::Drain => 1,
+            | Scenario::Drain
+            | Scenario::Overload
+            | Scenario::KafkaSlow => 1,
         };
         self.replicas.unwrap_or(needed)
     }
@@ -97,9 +103,10 @@ impl Options {
             | Scenario::ReplicaFrozen
             | Scenario::Kills
             | Scenario::LastUnits
+            | Scenario::KafkaSlow
             | Scenario::Drain => 60,
             Scenario::ReplicaKilled => 40,
-            Scenario::Churn => 120,
+            Scenario::Churn | Scenario::Overload => 120,
             Scenario::Together | Scenario::Replay => 10,
         };
         self.seconds.unwrap_or(usual)

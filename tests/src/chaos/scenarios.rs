@@ -2,7 +2,7 @@
 
 use super::fleet::Place;
 use super::tally::Kind;
-use super::{Run, Scenario, faults, replay};
+use super::{Run, Scenario, faults, replay, strain};
 use crate::api::Service;
 use crate::programs::{Action, SERVICES, Server};
 use anyhow::{Context, Result, ensure};
@@ -31,6 +31,8 @@ pub(super) async fn play(run: &Arc<Run>) -> Result<()> {
         Scenario::LastUnits => last_units(run).await,
         Scenario::Replay => replay::replay(run).await,
         Scenario::Drain => drain(run).await,
+        Scenario::Overload => strain::overload(run).await,
+        Scenario::KafkaSlow => strain::kafka_slow(run).await,
     }
 }
 

@@ -216,6 +216,8 @@ fn check_not_vacuous(run: &Run, report: &Report) {
         | Scenario::ReplicaFrozen
         | Scenario::Together
         | Scenario::LastUnits
+        | Scenario::Overload
+        | Scenario::KafkaSlow
         | Scenario::Drain => {}
     }
 }
