@@ -12,7 +12,7 @@ use runtime::clock::SystemClock;
 use runtime::database::{Database, DatabaseSettings};
 use runtime::event_log::embedded::EmbeddedLog;
 use runtime::event_log::{
-    Change, Deliveries, EventLog, Extent, LogError, Membership, NewRecord, Partition, Subscription,
+    Change, Deliveries, EventLog, Extent, LogError, Membership, NewRecord, Partition, Position, Record, Subscription,
 };
 use runtime::health::{Health, Part};
 use runtime::saga::{Outgoing, Saga, Step};
@@ -177,6 +177,50 @@ pub fn silent(subscription: Subscription) -> (Deliveries, Subscription) {
     (deliveries, Subscription { changes, records, membership: subscription.membership })
 }
 
+/// A log without time or place: it takes everything, and every subscription reads these records and then nothing more.
+#[derive(Clone, Debug, Default)]
+pub struct FixedLog(pub Vec<NewRecord>);
+
+#[async_trait]
+impl EventLog for FixedLog {
+    async fn append(&self, records: Vec<NewRecord>) -> Vec<Result<(), LogError>> {
+        records.iter().map(|_| Ok(())).collect()
+    }
+
+    async fn subscribe(&self, _: &str, topics: &[String]) -> Result<Subscription, LogError> {
+        let (deliveries, changes, records) = Deliveries::channel(self.0.len().max(1));
+        let partition = |topic: &String| Partition { topic: topic.clone(), partition: 0 };
+        deliveries.change(Change::Assigned(topics.iter().map(partition).collect()));
+        for (record, offset) in self.0.iter().zip(0..) {
+            let at = Position { partition: partition(&record.topic), offset };
+            let (key, value, headers) = (record.key.clone(), record.value.clone(), record.headers.clone());
+            let room = deliveries.room().await.ok_or_else(|| LogError("nobody listens".into()))?;
+            room.put(deliveries.generation(), Record { at, key, value, headers });
+        }
+        Ok(Subscription { changes, records, membership: Arc::new(AtItsEnd { _deliveries: deliveries }) })
+    }
+
+    fn partition_of(&self, _: &[u8]) -> Option<i32> {
+        Some(0)
+    }
+}
+
+struct AtItsEnd {
+    /// Held, since a subscription whose other end is gone has ended.
+    _deliveries: Deliveries,
+}
+
+#[async_trait]
+impl Membership for AtItsEnd {
+    fn store(&self, _: &Partition, _: i64) {}
+
+    async fn extents(&self) -> Result<Vec<Extent>, LogError> {
+        Ok(Vec::new())
+    }
+
+    async fn leave(&self) {}
+}
+
 /// A store of which only this is not real: it keeps nothing and takes everything on at once.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NullStore;
@@ -211,28 +255,4 @@ pub fn stub_provider() -> Arc<dyn Outside<payment_service::saga::PaymentSaga>> {
     let provider = settings.payment.provider().expect("every default is a value");
     let health = Arc::new(Health::starting(true));
     Arc::new(payment_service::provider::Provided::new(provider, Arc::new(SystemClock), health))
-}
-
-/// A subscription that reads nothing and is always at its end.
-pub fn empty_subscription(topics: &[String]) -> Subscription {
-    let (deliveries, changes, records) = Deliveries::channel(1);
-    let partitions = topics.iter().map(|topic| Partition { topic: topic.clone(), partition: 0 });
-    deliveries.change(Change::Assigned(partitions.collect()));
-    Subscription { changes, records, membership: Arc::new(AtItsEnd { _deliveries: deliveries }) }
-}
-
-struct AtItsEnd {
-    /// Held, since a subscription whose other end is gone has ended.
-    _deliveries: Deliveries,
-}
-
-#[async_trait]
-impl Membership for AtItsEnd {
-    fn store(&self, _: &Partition, _: i64) {}
-
-    async fn extents(&self) -> Result<Vec<Extent>, LogError> {
-        Ok(Vec::new())
-    }
-
-    async fn leave(&self) {}
 }

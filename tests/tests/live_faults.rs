@@ -7,12 +7,11 @@
 //! ```
 
 use anyhow::{Context, Result, ensure};
-use async_trait::async_trait;
 use contracts::{OrderId, Payload};
 use e2e::api::{Api, Service, order_of};
 use e2e::programs::{Programs, Stack};
 use e2e::proxy::{self, Behaviour, Cut};
-use e2e::rig::{self, NullStore, Rig, append, foreign, order_created};
+use e2e::rig::{self, FixedLog, NullStore, Rig, append, foreign, order_created};
 use e2e::topics::read_all;
 use migrations::{OrderMigrator, PaymentMigrator};
 use order_service::saga::{Details, Input, OrderSaga};
@@ -20,7 +19,7 @@ use payment_service::saga::{PaymentSaga, Stage};
 use runtime::actors::Nowhere;
 use runtime::actors::order::Outcome;
 use runtime::database::{Database, DatabaseSettings};
-use runtime::event_log::{EventLog, LogError, NewRecord, Subscription};
+use runtime::event_log::EventLog;
 use runtime::health::Part;
 use runtime::saga::{Caused, Origin};
 use runtime::store::sql::SqlStore;
@@ -247,24 +246,6 @@ async fn row_25_a_database_that_is_away_makes_the_service_unready_and_nothing_a_
     Ok(())
 }
 
-/// A log that takes everything and has nothing.
-struct NullLog;
-
-#[async_trait]
-impl EventLog for NullLog {
-    async fn append(&self, records: Vec<NewRecord>) -> Vec<Result<(), LogError>> {
-        records.iter().map(|_| Ok(())).collect()
-    }
-
-    async fn subscribe(&self, _: &str, topics: &[String]) -> Result<Subscription, LogError> {
-        Ok(rig::empty_subscription(topics))
-    }
-
-    fn partition_of(&self, _: &[u8]) -> Option<i32> {
-        Some(0)
-    }
-}
-
 /// Resident memory of this process, in MiB.
 fn resident() -> Result<u64> {
     let status = std::fs::read_to_string("/proc/self/status")?;
@@ -275,7 +256,7 @@ fn resident() -> Result<u64> {
 /// Row 13. A million orders pass through the actors; memory stays bounded, since idle ones leave.
 #[tokio::test(flavor = "multi_thread")]
 async fn row_13_a_million_orders_leave_memory() -> Result<()> {
-    let rig = Rig::<OrderSaga>::start(Arc::new(NullStore), Arc::new(NullLog), Arc::new(Nowhere)).await?;
+    let rig = Rig::<OrderSaga>::start(Arc::new(NullStore), Arc::new(FixedLog::default()), Arc::new(Nowhere)).await?;
     let before = resident()?;
     let mut placing = JoinSet::new();
     for worker in 0..64 {
