@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -22,6 +22,8 @@ pub enum Cut {
 pub struct Behaviour {
     /// Milliseconds by which everything is late, in both directions together.
     pub latency: AtomicU64,
+    /// Nobody is let through.
+    pub away: AtomicBool,
     /// The next connection on which the client says this word is cut.
     pub cut: Mutex<Option<(&'static [u8], Cut)>>,
     /// Connections that were cut.
@@ -54,6 +56,9 @@ pub async fn start(server: String, behaviour: Arc<Behaviour>) -> Result<SocketAd
     tokio::spawn(async move {
         while let Ok((client, _)) = listener.accept().await {
             let (server, behaviour) = (server.clone(), Arc::clone(&behaviour));
+            if behaviour.away.load(Ordering::SeqCst) {
+                continue;
+            }
             tokio::spawn(async move {
                 // A connection that ends is seen at both ends.
                 let _ = pass(client, &server, &behaviour).await;
@@ -83,7 +88,7 @@ async fn copy(
     let mut buffer = vec![0; 64 * 1024];
     loop {
         let size = from.read(&mut buffer).await?;
-        if size == 0 {
+        if size == 0 || behaviour.away.load(Ordering::SeqCst) {
             return Ok(());
         }
         tokio::time::sleep(Duration::from_millis(behaviour.latency.load(Ordering::SeqCst) / 2)).await;

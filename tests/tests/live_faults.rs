@@ -230,14 +230,11 @@ async fn row_25_a_database_that_is_away_makes_the_service_unready_and_nothing_a_
     let directory = tempfile::tempdir()?;
     let server = Server::start::<PaymentMigrator>("row25").await?;
     let (rig, log) = payments(&server, &directory).await?;
-    server.say("ALTER DATABASE row25 ALLOW_CONNECTIONS false").await?;
-    server
-        .say("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'row25' AND pid <> pg_backend_pid()")
-        .await?;
+    server.behaviour.away.store(true, Ordering::SeqCst);
     let order = order_created("5");
     append(log.as_ref(), vec![foreign(&order, 0)]).await?;
     rig.until("unready", || !rig.is_well(Part::Database)).await?;
-    server.say("ALTER DATABASE row25 ALLOW_CONNECTIONS true").await?;
+    server.behaviour.away.store(false, Ordering::SeqCst);
     rig.caught_up().await?;
     until_confirmed(&rig, &order).await?;
     rig.until("ready again", || rig.wiring.health.is_ready()).await?;
