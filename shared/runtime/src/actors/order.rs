@@ -68,14 +68,25 @@ impl<S: Saga> OrderActor<S> {
         cause: &Caused<S::Input>,
     ) -> Result<Outcome<S>, Unavailable> {
         let mut look_up = !S::opens(&cause.input);
+        let mut is_fresh = false;
         loop {
             let current = match known {
                 Some(current) => current,
-                None if look_up => known.insert(self.load(cause.origin).await?),
+                None if look_up => {
+                    is_fresh = true;
+                    known.insert(self.load(cause.origin).await?)
+                }
                 None => known.insert(Instance::unknown(self.order)),
             };
             let step = match Step::decide(&self.wiring.saga, current, cause, self.wiring.clock.now()) {
                 Ok(step) => step,
+                // Nothing guards what is not written: another replica may have taken the order on, so that what
+                // changes nothing here changes what is stored. Only a known id is one for ever.
+                Err(_) if !is_fresh && !current.applied.contains(&cause.id) => {
+                    *known = None;
+                    look_up = true;
+                    continue;
+                }
                 Err(Unmoved::Nothing(why)) => return Ok(Outcome::Nothing(why, Box::new(current.clone()))),
                 Err(Unmoved::Rejected(why)) => return Ok(Outcome::Rejected(why)),
             };
