@@ -159,7 +159,14 @@ fn bad_message(world: &Arc<World>, _: &Arc<Fleet>) {
             let payment_id = if is_ours { PaymentId::of(order) } else { payment_id(order) };
             let amount = Amount::Exact(Money::from_ten_thousandths(7));
             let (refund_id, reason) = (RefundId("bad".to_owned()), "no reason".to_owned());
-            let request = PaymentRefundRequested { refund_id, payment_id, order_id: order, amount, currency: "EUR".into(), reason };
+            let request = PaymentRefundRequested {
+                refund_id,
+                payment_id,
+                order_id: order,
+                amount,
+                currency: "EUR".into(),
+                reason,
+            };
             world.with(|state| state.watch.misled.insert(order));
             append(world, who, event(world, Payload::PaymentRefundRequested(request)));
         }
@@ -190,7 +197,11 @@ fn bad_message(world: &Arc<World>, _: &Arc<Fleet>) {
                 customer_id: "nobody".to_owned(),
                 total_amount: Amount::Exact(Money::from_ten_thousandths(-500)),
                 currency: "EUR".to_owned(),
-                items: vec![OrderLine { product_id: "P1".into(), quantity: -1, unit_price: Amount::Exact(Money::ZERO) }],
+                items: vec![OrderLine {
+                    product_id: "P1".into(),
+                    quantity: -1,
+                    unit_price: Amount::Exact(Money::ZERO),
+                }],
             };
             append(world, who, event(world, Payload::OrderCreated(created)));
         }
@@ -205,6 +216,7 @@ fn garbage(world: &Arc<World>) {
         (topic, values[state.rng.usize(0..4)])
     });
     let key = world.new_id().to_string().into_bytes();
-    let record = NewRecord { topic: topic.into(), key: Some(key), value: value.map(<[u8]>::to_vec), headers: Vec::new() };
+    let record =
+        NewRecord { topic: topic.into(), key: Some(key), value: value.map(<[u8]>::to_vec), headers: Vec::new() };
     append(world, &"somebody", record);
 }

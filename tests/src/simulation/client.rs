@@ -230,7 +230,8 @@ impl Client {
                 Standing::Reading if away => return Next::Wait(10_000),
                 Standing::Reading => {}
             }
-            let positions: Vec<(Partition, i64)> = member.positions.iter().map(|(p, next)| (p.clone(), *next)).collect();
+            let positions: Vec<(Partition, i64)> =
+                member.positions.iter().map(|(p, next)| (p.clone(), *next)).collect();
             group.stalls.retain(|_, until| *until > now);
             let stalls = group.stalls.clone();
             let mut wait = 10_000;

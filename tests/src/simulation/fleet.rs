@@ -1,9 +1,9 @@
 //! The processes of our services: how they are started, found, and stopped.
 
 use super::kept::Kept;
+use super::ledger::SimProvider;
 use super::mutation::Mutant;
 use super::outside::{SameOutside, SimChannel};
-use super::ledger::SimProvider;
 use super::plan::Service;
 use super::process::{Process, SimClock};
 use super::producer::SimLog;
@@ -12,7 +12,7 @@ use super::world::World;
 use inventory_service::saga::InventorySaga;
 use notification_service::saga::NotificationSaga;
 use order_service::saga::OrderSaga;
-use payment_service::provider::Provided;
+use payment_service::provider::{Provided, Provider};
 use payment_service::saga::PaymentSaga;
 use ractor::{Actor, ActorRef};
 use runtime::actors::consumer::Attempts;
@@ -27,6 +27,8 @@ use tokio::sync::mpsc;
 
 /// How long a process may take to end in order.
 const DRAIN: Duration = Duration::from_secs(9);
+/// How long the provider is waited for.
+const PROVIDER_LIMIT: Duration = Duration::from_secs(5);
 /// The budget of one message.
 const ATTEMPTS: Attempts = Attempts { max: 3, interval: Duration::from_millis(1_000) };
 
@@ -104,22 +106,28 @@ impl Fleet {
         match service {
             Service::Order => {
                 let saga = OrderSaga { payment_deadline: deadline, inventory_deadline: deadline };
-                let wiring = self.wire(saga, &process, Arc::new(Nowhere), true).await;
+                let health = Arc::new(Health::starting(true));
+                let wiring = self.wire(saga, &process, Arc::new(Nowhere), health).await;
                 if let Some(replica) = self.replicas().get_mut(&(service, replica)) {
                     replica.order = Some(wiring);
                 }
             }
             Service::Payment => {
-                let provider = Arc::new(SimProvider { world: Arc::clone(world), process: Arc::clone(&process) });
+                let adapter = Arc::new(SimProvider { world: Arc::clone(world), process: Arc::clone(&process) });
+                let provider = Provider { adapter, time_limit: PROVIDER_LIMIT };
                 let clock = Arc::new(SimClock { world: Arc::clone(world), process: Arc::clone(&process) });
-                self.wire(PaymentSaga, &process, Arc::new(SameOutside(Provided { provider, clock })), false).await;
+                let health = Arc::new(Health::starting(false));
+                let outside = Provided::new(provider, clock, Arc::clone(&health));
+                self.wire(PaymentSaga, &process, Arc::new(SameOutside(outside)), health).await;
             }
             Service::Inventory => {
-                self.wire(InventorySaga { deadline }, &process, Arc::new(Nowhere), false).await;
+                let health = Arc::new(Health::starting(false));
+                self.wire(InventorySaga { deadline }, &process, Arc::new(Nowhere), health).await;
             }
             Service::Notification => {
                 let channel = SimChannel { world: Arc::clone(world), process: Arc::clone(&process) };
-                self.wire(NotificationSaga, &process, Arc::new(SameOutside(channel)), false).await;
+                let health = Arc::new(Health::starting(false));
+                self.wire(NotificationSaga, &process, Arc::new(SameOutside(channel)), health).await;
             }
         }
     }
@@ -130,11 +138,10 @@ impl Fleet {
         saga: S,
         process: &Arc<Process>,
         outside: Arc<dyn Outside<Mutant<S>>>,
-        works_without_log: bool,
+        health: Arc<Health>,
     ) -> Arc<Wiring<Mutant<S>>> {
         let world = &self.world;
         let saga = Mutant { saga, lacks: world.plan.mutation };
-        let health = Arc::new(Health::starting(works_without_log));
         let wiring = Wiring::new(
             saga.clone(),
             Arc::new(SimStore::new(Arc::clone(world), Arc::clone(process), saga)),
@@ -181,7 +188,8 @@ async fn keep(fleet: Arc<Fleet>, mut endings: mpsc::UnboundedReceiver<(Service, 
         let fleet = Arc::clone(&fleet);
         tokio::spawn(async move {
             tokio::time::sleep(Duration::from_millis(50 + fleet.world.draw(3_000))).await;
-            let incarnation = fleet.replicas().get(&(service, replica)).map_or(0, |replica| replica.process.incarnation);
+            let incarnation =
+                fleet.replicas().get(&(service, replica)).map_or(0, |replica| replica.process.incarnation);
             fleet.launch(service, replica, incarnation + 1).await;
         });
     }

@@ -57,7 +57,8 @@ pub(super) fn payment_id(order: OrderId) -> PaymentId {
 /// The services that are somebody else's.
 pub(super) fn start(world: &Arc<World>) {
     let foreign = world.plan.foreign;
-    let services = [(foreign.order, Service::Order), (foreign.payment, Service::Payment), (foreign.inventory, Service::Inventory)];
+    let services =
+        [(foreign.order, Service::Order), (foreign.payment, Service::Payment), (foreign.inventory, Service::Inventory)];
     for (_, service) in services.into_iter().filter(|(is_foreign, _)| *is_foreign) {
         let topics: Vec<String> = reads(service).iter().map(|event_type| event_type.topic().to_owned()).collect();
         world.with(|state| state.log.groups.entry(service.name().to_owned()).or_default().topics = topics);
@@ -166,12 +167,21 @@ fn answer(created: OrderCreated, outcome: Charge) -> Payload {
     let OrderCreated { order_id, total_amount: amount, currency, .. } = created;
     let payment_id = payment_id(order_id);
     match outcome {
-        Charge::Charged => {
-            Payload::PaymentConfirmed(PaymentConfirmed { payment_id, order_id, amount, currency, status: Status::Confirmed })
-        }
-        Charge::Declined(reason) => {
-            Payload::PaymentFailed(PaymentFailed { payment_id, order_id, amount, currency, status: Status::Failed, reason })
-        }
+        Charge::Charged => Payload::PaymentConfirmed(PaymentConfirmed {
+            payment_id,
+            order_id,
+            amount,
+            currency,
+            status: Status::Confirmed,
+        }),
+        Charge::Declined(reason) => Payload::PaymentFailed(PaymentFailed {
+            payment_id,
+            order_id,
+            amount,
+            currency,
+            status: Status::Failed,
+            reason,
+        }),
     }
 }
 
@@ -214,7 +224,8 @@ impl ForeignBooks {
             return Vec::new();
         };
         reservation.is_answered = true;
-        let of = |product: &str| lines.iter().filter(|(id, _)| id == product).map(|(_, quantity)| quantity).sum::<i64>();
+        let of =
+            |product: &str| lines.iter().filter(|(id, _)| id == product).map(|(_, quantity)| quantity).sum::<i64>();
         let held = |product: &str| self.reserved.get(product).copied().unwrap_or(0);
         let fits = PRODUCTS.iter().all(|product| held(product) + of(product) <= on_hand);
         if fits {
@@ -227,7 +238,11 @@ impl ForeignBooks {
                 reserved_quantity: *quantity,
             });
             let reservation_id = ReservationId(format!("res/{order_id}"));
-            return vec![Payload::InventoryReserved(InventoryReserved { reservation_id, order_id, items: items.collect() })];
+            return vec![Payload::InventoryReserved(InventoryReserved {
+                reservation_id,
+                order_id,
+                items: items.collect(),
+            })];
         }
         let missing = lines.iter().map(|(product, quantity)| MissingLine {
             product_id: product.clone(),

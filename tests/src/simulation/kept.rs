@@ -30,9 +30,8 @@ pub(super) struct Databases {
 impl Databases {
     /// Empty, but for so many of each product.
     pub(super) fn new(on_hand: i64) -> Self {
-        let shelf = |product: &str| {
-            (product.to_owned(), stock::Model { product_id: product.to_owned(), on_hand, reserved: 0 })
-        };
+        let shelf =
+            |product: &str| (product.to_owned(), stock::Model { product_id: product.to_owned(), on_hand, reserved: 0 });
         Databases {
             order: Mutex::default(),
             payment: Mutex::default(),
@@ -63,7 +62,13 @@ pub(super) trait Kept: Saga {
     fn settle(_: &Mutant<Self>, _: &Databases, _: &mut [Step<Mutant<Self>>], _: Option<Shelves>) {}
 
     /// What it decides without one of its rules, where that makes a difference.
-    fn decide_without(&self, _: Mutation, _: &Self::State, _: &Self::Input, _: Timestamp) -> Option<Decision<Self::Event>> {
+    fn decide_without(
+        &self,
+        _: Mutation,
+        _: &Self::State,
+        _: &Self::Input,
+        _: Timestamp,
+    ) -> Option<Decision<Self::Event>> {
         None
     }
 
@@ -146,12 +151,7 @@ impl Kept for InventorySaga {
         reservation.stage.name().to_owned()
     }
 
-    fn settle(
-        mutant: &Mutant<Self>,
-        databases: &Databases,
-        steps: &mut [Step<Mutant<Self>>],
-        seen: Option<Shelves>,
-    ) {
+    fn settle(mutant: &Mutant<Self>, databases: &Databases, steps: &mut [Step<Mutant<Self>>], seen: Option<Shelves>) {
         let mut real: Vec<Step<InventorySaga>> = steps.iter().cloned().map(unwrap).collect();
         if stock::products(&real).is_empty() {
             return;

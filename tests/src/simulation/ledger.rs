@@ -6,7 +6,7 @@ use super::process::Process;
 use super::world::World;
 use async_trait::async_trait;
 use contracts::Money;
-use payment_service::provider::{Charge, NoOutcome, PaymentProvider, Transfer};
+use payment_service::provider::{Charge, NoOutcome, PaymentProvider, Refund, Transfer};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -67,7 +67,7 @@ impl SimProvider {
         if self.world.chance(self.world.plan.faults.no_outcome) {
             self.world.tell(&self.process, None, format!("the provider gives no outcome, {when}"));
             self.world.count("provider: no outcome");
-            return Err(NoOutcome(when.to_owned()));
+            return Err(NoOutcome::away(when));
         }
         Ok(())
     }
@@ -88,7 +88,7 @@ impl PaymentProvider for SimProvider {
         Ok(outcome)
     }
 
-    async fn refund(&self, transfer: &Transfer) -> Result<(), NoOutcome> {
+    async fn refund(&self, transfer: &Transfer) -> Result<Refund, NoOutcome> {
         let (world, process) = (&self.world, &self.process);
         world.pass(process, Point::BeforeRefund).await;
         let key = self.key(transfer);
@@ -96,11 +96,12 @@ impl PaymentProvider for SimProvider {
         self.no_outcome("and has not refunded").await?;
         if world.with(|state| !state.healed && state.ledger.refuses_refund(&key, times)) {
             world.count("provider: refund failed");
-            return Err(NoOutcome("refunds do not work".to_owned()));
+            return Err(NoOutcome { is_there: true, ..NoOutcome::away("refunds do not work") });
         }
         world.with(|state| state.ledger.refund(&key, transfer.amount));
         world.tell(process, None, format!("the provider: {key} is given back"));
         world.pass(process, Point::Refunded).await;
-        self.no_outcome("and has refunded").await
+        self.no_outcome("and has refunded").await?;
+        Ok(Refund::Refunded)
     }
 }

@@ -12,8 +12,6 @@ use uuid::Uuid;
 #[derive(Clone)]
 pub(super) struct Stored {
     pub(super) record: Arc<NewRecord>,
-    /// When, in virtual milliseconds.
-    pub(super) at: u64,
     /// Its place among all records of the log.
     pub(super) sequence: u64,
 }
@@ -107,7 +105,7 @@ impl Log {
         }
         let place = Partition { topic: record.topic.clone(), partition };
         self.appended += 1;
-        let stored = Stored { record, at, sequence: self.appended };
+        let stored = Stored { record, sequence: self.appended };
         self.partitions.entry(place.clone()).or_default().push(stored);
         for group in self.groups.values() {
             let readers = group.members.values().filter(|member| member.positions.contains_key(&place));
@@ -165,7 +163,8 @@ impl Log {
     /// Whether each group has read everything.
     pub(super) fn is_read(&self) -> bool {
         self.groups.values().all(|group| {
-            let read = |partition: &Partition| group.offsets.get(partition).copied().unwrap_or(0) >= self.end(partition);
+            let read =
+                |partition: &Partition| group.offsets.get(partition).copied().unwrap_or(0) >= self.end(partition);
             let of = self.partitions.keys().filter(|partition| group.topics.contains(&partition.topic));
             of.into_iter().all(read)
         })
@@ -176,8 +175,12 @@ impl Log {
     pub(super) fn assign(&mut self, name: &str) {
         let count = self.count;
         let Some(group) = self.groups.get_mut(name) else { return };
-        let members: Vec<u64> =
-            group.members.iter().filter(|(_, member)| member.standing != Standing::Expelled).map(|(id, _)| *id).collect();
+        let members: Vec<u64> = group
+            .members
+            .iter()
+            .filter(|(_, member)| member.standing != Standing::Expelled)
+            .map(|(id, _)| *id)
+            .collect();
         let all_ready = members.iter().all(|id| group.members[id].standing == Standing::Ready);
         if members.is_empty() || !all_ready {
             return;

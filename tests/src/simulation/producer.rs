@@ -127,7 +127,8 @@ impl EventLog for SimLog {
         world.pass(process, before).await;
         process.knows_topics.store(true, Ordering::Relaxed);
         let count = records.len();
-        let loses = world.lacks(if dead { Mutation::OffsetBeforeDeadLetter } else { Mutation::DeletedBeforeAcknowledged });
+        let loses =
+            world.lacks(if dead { Mutation::OffsetBeforeDeadLetter } else { Mutation::DeletedBeforeAcknowledged });
         let hurries = !dead && world.lacks(Mutation::ManyEventsAtATime);
         if loses || hurries {
             self.promise(records, hurries);

@@ -101,7 +101,8 @@ async fn settle(world: &World) {
         }
     }
     world.with(|state| {
-        let offsets: Vec<String> = state.log.groups.iter().map(|(name, group)| format!("{name}: {:?}", group.offsets)).collect();
+        let offsets: Vec<String> =
+            state.log.groups.iter().map(|(name, group)| format!("{name}: {:?}", group.offsets)).collect();
         let what = format!("it does not come to rest; read so far {}", offsets.join("; "));
         state.watch.violate("I-1", None, what);
     });
@@ -109,6 +110,7 @@ async fn settle(world: &World) {
 
 /// Everything is read once more: from the beginning, or from records that are appended again.
 async fn replay(world: &Arc<World>) {
+    let now = world.millis();
     world.tell(&"the world", None, "is replayed".to_owned());
     world.with(|state| {
         if state.rng.bool() {
@@ -131,7 +133,7 @@ async fn replay(world: &Arc<World>) {
                 .flat_map(|(_, records)| records.iter().map(|stored| Arc::clone(&stored.record)))
                 .collect();
             for record in records {
-                state.log.append(record, u64::MAX);
+                state.log.append(record, now);
             }
         }
     });

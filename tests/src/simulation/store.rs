@@ -233,9 +233,8 @@ impl<S: Kept> Store<Mutant<S>> for SimStore<S> {
         let (orphaned, forgets) =
             (self.world.lacks(Mutation::NoAdoption), self.world.lacks(Mutation::LostAnswersForgotten));
         let (rows, own) = (self.rows(), self.own());
-        let visible = |key: &OutboxKey| {
-            (!orphaned || own.committed.contains(key)) && !(forgets && own.unseen.contains(key))
-        };
+        let visible =
+            |key: &OutboxKey| (!orphaned || own.committed.contains(key)) && !(forgets && own.unseen.contains(key));
         let behind = rows.outbox.iter().filter(|(key, _)| after.is_none_or(|after| **key > after) && visible(key));
         Ok(behind.take(usize::try_from(limit).unwrap_or(usize::MAX)).map(|(_, row)| row.clone()).collect())
     }

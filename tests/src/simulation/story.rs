@@ -36,7 +36,8 @@ impl Story {
         let lines = std::mem::take(&mut self.lines);
         for line in lines.iter().filter(|line| only.is_none() || line.order.is_none() || line.order == only) {
             let order = line.order.map_or(String::new(), |order| self.name(order));
-            writeln!(text, "{:>9} ms  {:<16} {order:<4} {}", line.at, line.who, line.what).expect("writing to a string");
+            writeln!(text, "{:>9} ms  {:<16} {order:<4} {}", line.at, line.who, line.what)
+                .expect("writing to a string");
         }
         self.lines = lines;
         text

@@ -1,10 +1,10 @@
 //! What everything in a simulated run shares: the time, the chance, the story, and the state of the outside.
 
+use super::client;
 use super::foreign::ForeignBooks;
 use super::kept::Databases;
 use super::ledger::Ledger;
 use super::log::Log;
-use super::client;
 use super::mutation::Mutation;
 use super::plan::{PerMille, Plan, Service};
 use super::point::Point;
