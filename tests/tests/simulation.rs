@@ -57,3 +57,13 @@ fn every_invariant_holds_in_every_run() {
     let seeds: Vec<u64> = failed.iter().map(|(seed, _)| *seed).collect();
     assert!(failed.is_empty(), "{} seeds failed: {seeds:?}\n{}", seeds.len(), failed[0].1);
 }
+
+#[test]
+fn a_seed_is_the_same_run_every_time() {
+    for seed in [3, 7, 1_234_567] {
+        let stories = [0, 1].map(|_| run(&Plan::of(seed)).story);
+        assert!(stories[0].lines().count() > 20, "seed {seed} tells nothing");
+        let differ = stories[0].lines().zip(stories[1].lines()).find(|(one, other)| one != other);
+        assert!(stories[0] == stories[1], "seed {seed} is two stories, from here on: {differ:?}");
+    }
+}

@@ -259,6 +259,13 @@ impl Client {
         };
         let Some(room) = room else { return false };
         seat.world.pass(&seat.process, Point::Read).await;
+        if seat.world.chance(seat.world.plan.faults.broken) {
+            drop(room);
+            seat.world.tell(&seat.process, None, "the group's client breaks".to_owned());
+            seat.world.count("clients broken");
+            self.deliveries.change(Change::Broken("the simulation wants it".to_owned()));
+            return false;
+        }
         let partition = record.at.partition.clone();
         let next = record.at.offset + 1;
         let is_mine = seat.with(|member| {

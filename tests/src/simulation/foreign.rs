@@ -158,7 +158,15 @@ fn handle(world: &World, service: Service, payload: Payload) -> Vec<Payload> {
             state.foreign.payments.insert(answer.order_id(), answer.clone());
             vec![answer]
         }
-        Service::Inventory => state.foreign.inventory(payload, world.plan.stock),
+        Service::Inventory => {
+            let hasty = world.plan.foreign.hasty;
+            match payload {
+                Payload::OrderCreated(created) if hasty && !state.foreign.has(&created, world.plan.stock) => {
+                    state.foreign.refuse(&created)
+                }
+                payload => state.foreign.inventory(payload, world.plan.stock),
+            }
+        }
         Service::Notification => Vec::new(),
     })
 }
@@ -206,6 +214,37 @@ impl ForeignBooks {
             }
             _ => Vec::new(),
         }
+    }
+
+    /// Whether there is enough for an order.
+    fn has(&self, created: &OrderCreated, on_hand: i64) -> bool {
+        let needs = |product: &str| {
+            let lines = created.items.iter().filter(|line| line.product_id == product);
+            lines.map(|line| line.quantity).sum::<i64>()
+        };
+        let held = |product: &str| self.reserved.get(product).copied().unwrap_or(0);
+        PRODUCTS.iter().all(|product| held(product) + needs(product) <= on_hand)
+    }
+
+    /// Refuses an order at once, whose payment it has not heard of; it knows how payments are named.
+    fn refuse(&mut self, created: &OrderCreated) -> Vec<Payload> {
+        let order_id = created.order_id;
+        let reservation = self.reservations.entry(order_id).or_default();
+        if std::mem::replace(&mut reservation.is_answered, true) {
+            return Vec::new();
+        }
+        let reason = "sold out".to_owned();
+        vec![
+            Payload::InventoryFailed(InventoryFailed { order_id, reason: reason.clone(), items: Vec::new() }),
+            Payload::PaymentRefundRequested(PaymentRefundRequested {
+                refund_id: RefundId(format!("ref/{order_id}")),
+                payment_id: PaymentId::of(order_id),
+                order_id,
+                amount: created.total_amount.clone(),
+                currency: created.currency.clone(),
+                reason,
+            }),
+        ]
     }
 
     fn inventory(&mut self, payload: Payload, on_hand: i64) -> Vec<Payload> {

@@ -63,6 +63,10 @@ pub struct Faults {
     pub panic: PerMille,
     /// Times that the broker is away.
     pub broker_outages: u32,
+    /// Records that the log has taken, and says that it has not.
+    pub log_error: PerMille,
+    /// Records with which a group member's client breaks.
+    pub broken: PerMille,
     /// Records whose partition stands still for a while for a group.
     pub stall: PerMille,
     /// The longest such while, in milliseconds.
@@ -94,6 +98,8 @@ pub struct Foreign {
     pub inventory: bool,
     /// They send every event again under a new id.
     pub repeats: bool,
+    /// The inventory refuses what it does not have at once, and asks for the refund of a payment that it has not heard of.
+    pub hasty: bool,
 }
 
 /// A run of the simulation.
@@ -145,7 +151,39 @@ impl Plan {
         if seed.is_multiple_of(20) {
             plan.faults = Faults::default();
         }
+        plan.lead_to_focus();
         plan
+    }
+}
+
+impl Plan {
+    /// Sees to it that the point at which processes are to be killed is passed.
+    fn lead_to_focus(&mut self) {
+        let Some((point, share)) = &mut self.faults.focus else { return };
+        match point {
+            Point::InDrain => {
+                self.faults.stops = self.faults.stops.max(4);
+                *share = 900;
+            }
+            Point::BeforeDeadLetter | Point::DeadLettered => self.faults.bad_messages = self.faults.bad_messages.max(4),
+            Point::BeforeRefund | Point::Refunded => self.cancelled = self.cancelled.max(60),
+            Point::Joining | Point::Revoking => self.faults.churn = self.faults.churn.max(2),
+            Point::BeforeLoad
+            | Point::BeforeCommit
+            | Point::Committed
+            | Point::OutcomeUncommitted
+            | Point::BeforeAppend
+            | Point::Appended
+            | Point::BeforeDelete
+            | Point::Deleted
+            | Point::Read
+            | Point::BeforeOffset
+            | Point::OffsetStored
+            | Point::BeforeCharge
+            | Point::Charged
+            | Point::BeforeNotice
+            | Point::Noticed => {}
+        }
     }
 }
 
@@ -158,7 +196,7 @@ fn foreign(rng: &mut Rng) -> Foreign {
         6 => (true, false, true),
         _ => (false, false, false),
     };
-    Foreign { order, payment, inventory, repeats }
+    Foreign { order, payment, inventory, repeats, hasty: order && inventory }
 }
 
 fn faults(rng: &mut Rng) -> Faults {
@@ -180,6 +218,8 @@ fn faults(rng: &mut Rng) -> Faults {
         lost_answer: maybe(25, 100),
         panic: maybe(10, 10),
         broker_outages: maybe(15, 2),
+        log_error: maybe(10, 50),
+        broken: maybe(10, 50),
         stall: maybe(50, 400),
         longest_stall: u64::from(maybe(100, 3)) * 3_000,
         duplicate: maybe(30, 200),

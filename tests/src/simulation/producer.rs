@@ -138,6 +138,11 @@ impl EventLog for SimLog {
         world.pass(process, after).await;
         world.pause(3).await;
         process.gate().await;
+        if world.chance(world.plan.faults.log_error) {
+            world.tell(process, None, "the log fails".to_owned());
+            world.count("errors of the log");
+            return vec![Err(LogError("the simulation wants an error".to_owned())); count];
+        }
         vec![Ok(()); count]
     }
 
