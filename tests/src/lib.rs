@@ -1,5 +1,5 @@
 //! What the tests of the whole system use: a client, the programs on real servers, a rig of one service over ports that
-//! fail, the audit of the invariants, the event log's conformance, and chaos.
+//! fail, the audit of the invariants, the event log's conformance, chaos, and the simulation.
 
 pub mod api;
 pub mod appended;
@@ -9,4 +9,5 @@ pub mod conformance;
 pub mod programs;
 pub mod proxy;
 pub mod rig;
+pub mod simulation;
 pub mod topics;

@@ -68,21 +68,42 @@ impl<S: Saga> OrderActor<S> {
         cause: &Caused<S::Input>,
     ) -> Result<Outcome<S>, Unavailable> {
         let mut look_up = !S::opens(&cause.input);
+        let mut is_fresh = false;
+        let mut rows_left = false;
         loop {
             let current = match known {
                 Some(current) => current,
-                None if look_up => known.insert(self.load(cause.origin).await?),
+                None if look_up => {
+                    is_fresh = true;
+                    let (instance, left) = self.load(cause.origin).await?;
+                    rows_left = left;
+                    known.insert(instance)
+                }
                 None => known.insert(Instance::unknown(self.order)),
             };
             let step = match Step::decide(&self.wiring.saga, current, cause, self.wiring.clock.now()) {
                 Ok(step) => step,
-                Err(Unmoved::Nothing(why)) => return Ok(Outcome::Nothing(why, Box::new(current.clone()))),
-                Err(Unmoved::Rejected(why)) => return Ok(Outcome::Rejected(why)),
+                // Nothing guards what is not written: another replica may have taken the order on, so that what
+                // changes nothing here changes what is stored. Only a known id is one for ever.
+                Err(_) if !is_fresh && !current.applied.contains(&cause.id) => {
+                    *known = None;
+                    look_up = true;
+                    continue;
+                }
+                Err(unmoved) => {
+                    let outcome = match unmoved {
+                        Unmoved::Nothing(why) => Outcome::Nothing(why, Box::new(current.clone())),
+                        Unmoved::Rejected(why) => Outcome::Rejected(why),
+                    };
+                    // Rows that were left are to be found again, before anything that follows them.
+                    known.take_if(|_| rows_left);
+                    return Ok(outcome);
+                }
             };
             // Until the answer is here, what is stored is not known.
             *known = None;
             // Nobody has heard of an order before its first version, so that one is this replica's to publish.
-            let publish = step.next.version == 1 || self.wiring.owns(self.order);
+            let publish = step.next.version == 1 || (!rows_left && self.wiring.owns(self.order));
             match self.commit(step, publish).await? {
                 Verdict::Committed(instance, _) => {
                     // What the publisher was not given must not be forgotten by what follows: that loads it.
@@ -102,7 +123,11 @@ impl<S: Saga> OrderActor<S> {
         while self.wiring.owns(self.order) {
             let current = match known {
                 Some(current) => current,
-                None => known.insert(self.load(Origin::Here).await?),
+                None => match self.load(Origin::Here).await? {
+                    // The order is another's now.
+                    (_, true) => break,
+                    (instance, false) => known.insert(instance),
+                },
             };
             let Some((due, what)) = S::due(&current.state) else { break };
             if due > self.wiring.clock.now() {
@@ -135,20 +160,23 @@ impl<S: Saga> OrderActor<S> {
     }
 
     /// Loads the order. What it has to say and has not said is given to the publisher before anything that follows, so
-    /// that it goes first. The first version is left to who took the order on, if it is known to be out.
-    async fn load(&self, origin: Origin) -> Result<Instance<S>, Unavailable> {
+    /// that it goes first, and if the order is another's it is left, which is said. The first version is left to who took
+    /// the order on, if it is known to be out.
+    async fn load(&self, origin: Origin) -> Result<(Instance<S>, bool), Unavailable> {
         let loaded = self.wiring.loader.call(|reply| Request::Do(self.order, reply)).await?.map_err(|error| {
             tracing::error!(service = S::SERVICE, order_id = %self.order, %error, "an order cannot be loaded");
             Unavailable
         })?;
         let Some(Loaded { instance, mut unsent }) = loaded.map(|loaded| *loaded) else {
-            return Ok(Instance::unknown(self.order));
+            return Ok((Instance::unknown(self.order), false));
         };
         unsent.retain(|row| row.version > 1 || origin == Origin::Here);
-        if !unsent.is_empty() && self.wiring.owns(self.order) {
+        let is_ours = self.wiring.owns(self.order);
+        let left = !unsent.is_empty() && !is_ours;
+        if !unsent.is_empty() && is_ours {
             self.wiring.publisher.cast(PublisherMessage::Committed(unsent))?;
         }
-        Ok(instance)
+        Ok((instance, left))
     }
 
     async fn commit(&self, step: Step<S>, publish: bool) -> Result<Verdict<S>, Unavailable> {

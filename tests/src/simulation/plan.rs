@@ -1,0 +1,239 @@
+//! What a seed stands for: who is there, what is ordered, and what goes wrong.
+
+use super::mutation::Mutation;
+use super::point::Point;
+use fastrand::Rng;
+use std::fmt;
+
+/// One of the four services.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Service {
+    /// order-service
+    Order,
+    /// payment-service
+    Payment,
+    /// inventory-service
+    Inventory,
+    /// notification-service
+    Notification,
+}
+
+impl Service {
+    /// All four.
+    pub const ALL: [Service; 4] = [Service::Order, Service::Payment, Service::Inventory, Service::Notification];
+
+    /// Its name, which is its consumer group.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Service::Order => "order-service",
+            Service::Payment => "payment-service",
+            Service::Inventory => "inventory-service",
+            Service::Notification => "notification-service",
+        }
+    }
+}
+
+/// How often something goes wrong, in thousandths of the times that it could.
+pub type PerMille = u32;
+
+/// What goes wrong.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Faults {
+    /// A process is killed at any point.
+    pub crash: PerMille,
+    /// A process is killed at this point.
+    pub focus: Option<(Point, PerMille)>,
+    /// At most so many crashes at points.
+    pub crashes: u32,
+    /// Processes that are killed at any time.
+    pub kills: u32,
+    /// Processes that are frozen for a while.
+    pub freezes: u32,
+    /// Processes that are stopped with their work done.
+    pub stops: u32,
+    /// Rebalances for no reason.
+    pub churn: u32,
+    /// Times that a database is away.
+    pub database_outages: u32,
+    /// Commits that fail and have done nothing.
+    pub deadlock: PerMille,
+    /// Commits that are done, and the answer is lost.
+    pub lost_answer: PerMille,
+    /// Calls in which a part of a service panics.
+    pub panic: PerMille,
+    /// Times that the broker is away.
+    pub broker_outages: u32,
+    /// Records that the log has taken, and says that it has not.
+    pub log_error: PerMille,
+    /// Records with which a group member's client breaks.
+    pub broken: PerMille,
+    /// Records whose partition stands still for a while for a group.
+    pub stall: PerMille,
+    /// The longest such while, in milliseconds.
+    pub longest_stall: u64,
+    /// Records that are appended once more, some time later.
+    pub duplicate: PerMille,
+    /// Calls of the provider without an outcome.
+    pub no_outcome: PerMille,
+    /// Attempts at each refund that are in vain.
+    pub refund_failures: u32,
+    /// Notices that the channel does not take.
+    pub undelivered: PerMille,
+    /// Bad messages.
+    pub bad_messages: u32,
+    /// How far a replica's clock is off, at most, in milliseconds.
+    pub skew: i64,
+    /// Times that a database's clock jumps.
+    pub clock_jumps: u32,
+}
+
+/// Which of our services are replaced by somebody else's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Foreign {
+    /// order-service
+    pub order: bool,
+    /// payment-service
+    pub payment: bool,
+    /// inventory-service
+    pub inventory: bool,
+    /// They send every event again under a new id.
+    pub repeats: bool,
+    /// The inventory refuses what it does not have at once, and asks for the refund of a payment that it has not heard of.
+    pub hasty: bool,
+}
+
+/// A run of the simulation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Decides everything.
+    pub seed: u64,
+    /// Of each service.
+    pub replicas: [usize; 4],
+    /// Of each topic.
+    pub partitions: i32,
+    /// How long an order waits for a step, in milliseconds; none is for ever.
+    pub deadline: Option<i64>,
+    /// Somebody else's services.
+    pub foreign: Foreign,
+    /// How many are placed.
+    pub orders: u32,
+    /// How many of a hundred orders are cancelled.
+    pub cancelled: u32,
+    /// How many of a hundred customers the provider declines.
+    pub declined: u32,
+    /// On hand of each product.
+    pub stock: i64,
+    /// What goes wrong.
+    pub faults: Faults,
+    /// What our services lack, for once.
+    pub mutation: Option<Mutation>,
+}
+
+impl Plan {
+    /// The plan of a seed.
+    pub fn of(seed: u64) -> Self {
+        let mut rng = Rng::with_seed(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5851_f42d_4c95_7f2d);
+        let many = rng.u32(0..10) < 4;
+        let replicas = [(); 4].map(|()| if many { rng.usize(1..=3) } else { 1 });
+        let mut plan = Plan {
+            seed,
+            replicas,
+            partitions: rng.i32(2..=3),
+            deadline: rng.bool().then(|| rng.i64(500..8_000)),
+            foreign: foreign(&mut rng),
+            orders: rng.u32(2..=6),
+            cancelled: *rng.choice(&[0, 20, 60]).unwrap_or(&0),
+            declined: 15,
+            stock: rng.i64(2..=9),
+            faults: faults(&mut rng),
+            mutation: None,
+        };
+        if seed.is_multiple_of(20) {
+            plan.faults = Faults::default();
+        }
+        plan.lead_to_focus();
+        plan
+    }
+}
+
+impl Plan {
+    /// Sees to it that the point at which processes are to be killed is passed.
+    fn lead_to_focus(&mut self) {
+        let Some((point, share)) = &mut self.faults.focus else { return };
+        match point {
+            Point::InDrain => {
+                self.faults.stops = self.faults.stops.max(4);
+                *share = 900;
+            }
+            Point::BeforeDeadLetter | Point::DeadLettered => self.faults.bad_messages = self.faults.bad_messages.max(4),
+            Point::BeforeRefund | Point::Refunded => self.cancelled = self.cancelled.max(60),
+            Point::Joining | Point::Revoking => self.faults.churn = self.faults.churn.max(2),
+            Point::BeforeLoad
+            | Point::BeforeCommit
+            | Point::Committed
+            | Point::OutcomeUncommitted
+            | Point::BeforeAppend
+            | Point::Appended
+            | Point::BeforeDelete
+            | Point::Deleted
+            | Point::Read
+            | Point::BeforeOffset
+            | Point::OffsetStored
+            | Point::BeforeCharge
+            | Point::Charged
+            | Point::BeforeNotice
+            | Point::Noticed => {}
+        }
+    }
+}
+
+fn foreign(rng: &mut Rng) -> Foreign {
+    let repeats = rng.bool();
+    let (order, payment, inventory) = match rng.u32(0..20) {
+        0 | 1 => (true, false, false),
+        2 | 3 => (false, true, false),
+        4 | 5 => (false, false, true),
+        6 => (true, false, true),
+        _ => (false, false, false),
+    };
+    Foreign { order, payment, inventory, repeats, hasty: order && inventory }
+}
+
+fn faults(rng: &mut Rng) -> Faults {
+    let focus = rng.choice(Point::ALL).copied();
+    let harsh = rng.u32(0..3);
+    let crash = if harsh > 0 { *rng.choice(&[0, 2, 8]).unwrap_or(&0) } else { 0 };
+    let focus = focus.filter(|_| harsh > 0).map(|point| (point, rng.u32(100..600)));
+    let mut maybe = |share: u32, value: u32| if rng.u32(0..100) < share { rng.u32(1..=value) } else { 0 };
+    Faults {
+        crash,
+        focus,
+        crashes: maybe(100, 4),
+        kills: maybe(30, 3),
+        freezes: maybe(20, 2),
+        stops: maybe(20, 2),
+        churn: maybe(20, 4),
+        database_outages: maybe(20, 2),
+        deadlock: maybe(20, 100),
+        lost_answer: maybe(25, 100),
+        panic: maybe(10, 10),
+        broker_outages: maybe(15, 2),
+        log_error: maybe(10, 50),
+        broken: maybe(10, 50),
+        stall: maybe(50, 400),
+        longest_stall: u64::from(maybe(100, 3)) * 3_000,
+        duplicate: maybe(30, 200),
+        no_outcome: maybe(40, 400),
+        refund_failures: maybe(20, 6),
+        undelivered: maybe(20, 300),
+        bad_messages: maybe(25, 6),
+        skew: i64::from(maybe(20, 1_000)),
+        clock_jumps: maybe(10, 2),
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "seed {}: {self:?}", self.seed)
+    }
+}
