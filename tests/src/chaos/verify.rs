@@ -139,6 +139,11 @@ fn check_tally(run: &Run, audited: &Audited) {
             Some(order) => {
                 let wrong = accepted.judge(&order.state).map(|what| (Some(*id), format!("order {id}: {what}")));
                 run.notes.problems(wrong);
+                // Outages may not use up the time of orders; faults of every kind at once may.
+                let code = order.state.reason.as_ref().map_or("", |reason| reason.code.as_str());
+                if code.ends_with("_TIMEOUT") && run.options.scenario != Scenario::Random {
+                    run.notes.problems([(Some(*id), format!("order {id} ran into a deadline: {code}"))]);
+                }
             }
         }
     }

@@ -148,6 +148,12 @@ impl KafkaLog {
             counts.entry(topic.partitions().len()).or_default().push(topic.name());
             counts
         });
+        // What was created a moment ago, by this program or by one that started with it, may not be known to the broker
+        // that answers: without all topics, this replica would own nothing, for as long as it runs.
+        let visible: usize = counts.iter().filter(|(count, _)| **count > 0).map(|(_, topics)| topics.len()).sum();
+        if visible < EventType::ALL.len() {
+            return Err(LogError(format!("the brokers know {visible} of {} topics so far", EventType::ALL.len())));
+        }
         if counts.len() > 1 {
             tracing::warn!(?counts, "the topics differ in their number of partitions; see docs/messages.md");
         }
