@@ -15,8 +15,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// The time in which orders are placed, in milliseconds.
-const PLACING: u64 = 6_000;
 /// The time after it in which an order may be called off, in milliseconds.
 const CANCELLING: u64 = 9_000;
 /// How long a caller waits.
@@ -24,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// One customer: places one order, and perhaps calls it off.
 pub(super) async fn customer(world: Arc<World>, fleet: Arc<Fleet>) {
-    tokio::time::sleep(Duration::from_millis(world.draw(PLACING))).await;
+    tokio::time::sleep(Duration::from_millis(world.draw(world.plan.placing))).await;
     let order = OrderId(world.new_id());
     let name = world.with(|state| state.story.name(order));
     let details = details(&world, &name);
