@@ -92,6 +92,7 @@ fn every_invariant_holds_in_every_run() {
             let report = run(&Plan::of(seed));
             tally.lock().expect("no panic").merge(&report.tally);
             if !report.violations.is_empty() {
+                println!("seed {seed}: {:?}", report.violations[0]);
                 failed.lock().expect("no panic").push((seed, tell(&report)));
             }
         }

@@ -15,6 +15,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
+/// How long it takes until an order is settled when all is well, in milliseconds.
+const SETTLING: u64 = 150;
 /// The time after it in which an order may be called off, in milliseconds.
 const CANCELLING: u64 = 9_000;
 /// How long a caller waits.
@@ -37,7 +39,9 @@ pub(super) async fn customer(world: Arc<World>, fleet: Arc<Fleet>) {
     }
     let cancels = world.with(|state| state.rng.u32(0..100)) < world.plan.cancelled;
     if asked && cancels {
-        tokio::time::sleep(Duration::from_millis(world.draw(CANCELLING))).await;
+        // Half of them while the order is being settled.
+        let longest = if world.draw(1) == 0 { SETTLING } else { CANCELLING };
+        tokio::time::sleep(Duration::from_millis(world.draw(longest))).await;
         let id = world.new_id();
         if ask(&world, &fleet, order, id, Input::Cancel("changed my mind".to_owned())).await {
             world.with(|state| state.watch.cancelled.insert(order));
