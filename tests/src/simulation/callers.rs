@@ -15,8 +15,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// The time in which orders are placed, in milliseconds.
-const PLACING: u64 = 6_000;
+/// How long it takes until an order is settled when all is well, in milliseconds.
+const SETTLING: u64 = 150;
 /// The time after it in which an order may be called off, in milliseconds.
 const CANCELLING: u64 = 9_000;
 /// How long a caller waits.
@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// One customer: places one order, and perhaps calls it off.
 pub(super) async fn customer(world: Arc<World>, fleet: Arc<Fleet>) {
-    tokio::time::sleep(Duration::from_millis(world.draw(PLACING))).await;
+    tokio::time::sleep(Duration::from_millis(world.draw(world.plan.placing))).await;
     let order = OrderId(world.new_id());
     let name = world.with(|state| state.story.name(order));
     let details = details(&world, &name);
@@ -39,7 +39,9 @@ pub(super) async fn customer(world: Arc<World>, fleet: Arc<Fleet>) {
     }
     let cancels = world.with(|state| state.rng.u32(0..100)) < world.plan.cancelled;
     if asked && cancels {
-        tokio::time::sleep(Duration::from_millis(world.draw(CANCELLING))).await;
+        // Half of them while the order is being settled.
+        let longest = if world.draw(1) == 0 { SETTLING } else { CANCELLING };
+        tokio::time::sleep(Duration::from_millis(world.draw(longest))).await;
         let id = world.new_id();
         if ask(&world, &fleet, order, id, Input::Cancel("changed my mind".to_owned())).await {
             world.with(|state| state.watch.cancelled.insert(order));

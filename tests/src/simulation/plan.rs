@@ -117,6 +117,8 @@ pub struct Plan {
     pub foreign: Foreign,
     /// How many are placed.
     pub orders: u32,
+    /// The time in which they are placed, in milliseconds.
+    pub placing: u64,
     /// How many of a hundred orders are cancelled.
     pub cancelled: u32,
     /// How many of a hundred customers the provider declines.
@@ -142,6 +144,7 @@ impl Plan {
             deadline: rng.bool().then(|| rng.i64(500..8_000)),
             foreign: foreign(&mut rng),
             orders: rng.u32(2..=6),
+            placing: *rng.choice(&[30, 2_000, 6_000]).unwrap_or(&0),
             cancelled: *rng.choice(&[0, 20, 60]).unwrap_or(&0),
             declined: 15,
             stock: rng.i64(2..=9),

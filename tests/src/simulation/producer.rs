@@ -65,6 +65,10 @@ fn put(world: &World, who: &dyn std::fmt::Display, record: &Arc<NewRecord>) -> (
         }
         state.tally.count("records appended");
         note_burial(&mut state.watch, record);
+        let committer = order_of(record).and_then(|order| state.watch.unsent.remove(&(order, record.topic.clone())));
+        if committer.is_some_and(|committer| committer != who.to_string()) {
+            state.tally.count("events sent by another than committed them");
+        }
         (partition, offset)
     });
     world.tell(who, order_of(record), format!("→ {} {}/{}", record.topic, place.0.partition, place.1));
@@ -102,7 +106,7 @@ impl SimLog {
         let (world, process) = (Arc::clone(&self.world), Arc::clone(&self.process));
         for record in records {
             let (world, process) = (Arc::clone(&world), Arc::clone(&process));
-            let late = Duration::from_millis(world.draw(300));
+            let late = Duration::from_millis(world.draw(if survives { 300 } else { 2_000 }));
             tokio::spawn(async move {
                 tokio::time::sleep(late).await;
                 if survives {

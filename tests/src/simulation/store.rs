@@ -158,6 +158,9 @@ impl<S: Kept> SimStore<S> {
         self.world.with(|state| {
             let commit = Commit { before, step, outgoing, now, log: &state.log, stock };
             S::look(&mut state.watch, &commit);
+            let by = self.process.to_string();
+            let of = outgoing.iter().map(|row| ((row.order, row.event_type.topic().to_owned()), by.clone()));
+            state.watch.unsent.extend(of);
             state.tally.count("steps committed");
         });
     }

@@ -44,6 +44,8 @@ pub(super) struct Watch {
     pub(super) violations: Vec<Violation>,
     /// The events that were committed, in the order in which they happened, by who sends them.
     pub(super) committed: BTreeMap<(Service, OrderId), Vec<(Uuid, EventType)>>,
+    /// Which process committed an order's event on a topic that is not on the log yet.
+    pub(super) unsent: BTreeMap<(OrderId, String), String>,
     /// Orders whose callers were told that they are accepted.
     pub(super) accepted: BTreeSet<OrderId>,
     /// Cancels whose callers were told that they are accepted.
