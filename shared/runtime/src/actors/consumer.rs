@@ -4,25 +4,23 @@
 //! which they were read. A message that has to be tried again does not hold up later ones of its order: the sagas
 //! take events in any order.
 
-use super::order::Outcome;
+mod message;
+mod reading;
+
+use super::Wiring;
 use super::publisher::PublisherMessage;
-use super::router::RouterMessage;
-use super::{Unavailable, Wiring};
-use crate::acknowledgements::Acknowledgements;
-use crate::backoff::Backoff;
-use crate::event_log::{
-    Change, DEAD_LETTER_SUFFIX, Extent, LogError, Membership, NewRecord, Partition, Position, Record,
-};
+use crate::event_log::{Change, Extent, LogError, Membership, Position, Record};
 use crate::health::Part;
-use crate::saga::{Caused, Nothing, Origin, Saga};
+use crate::saga::Saga;
 use async_trait::async_trait;
-use contracts::{Decoded, Envelope, OrderId, decode};
+use contracts::{Decoded, decode};
+use message::{InFlight, caused, count_ignored, dead_letter, give};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
+use reading::Reading;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use tokio::time::Instant;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -72,92 +70,6 @@ pub struct Consumer<S: Saga> {
     pub attempts: Attempts,
 }
 
-/// What a group member knows.
-pub struct Reading {
-    /// Also ends with this value.
-    _feed: AbortOnDropHandle<()>,
-    /// Tells the feed to read no more.
-    quiet: CancellationToken,
-    member: Option<Arc<dyn Membership>>,
-    partitions: HashMap<Partition, Progress>,
-    revoking: Vec<(Vec<Partition>, oneshot::Sender<()>)>,
-    catching_up: Vec<(Vec<Extent>, RpcReplyPort<()>)>,
-    leaving: bool,
-}
-
-/// A partition's records in flight, and everything before them.
-#[derive(Default)]
-struct Progress {
-    in_flight: Acknowledgements,
-    /// Everything before it is dealt with.
-    done: i64,
-    /// Since when nothing moved while something was in flight.
-    still_since: Option<Instant>,
-}
-
-impl Reading {
-    fn begin(&mut self, at: &Position) {
-        let progress = self.partitions.entry(at.partition.clone()).or_default();
-        progress.in_flight.begin(at.offset);
-        progress.still_since.get_or_insert_with(Instant::now);
-    }
-
-    fn finish(&mut self, at: &Position) {
-        let Some(progress) = self.partitions.get_mut(&at.partition) else { return };
-        if let Some(next) = progress.in_flight.finish(at.offset) {
-            progress.done = next;
-            progress.still_since = (!progress.in_flight.is_idle()).then(Instant::now);
-            if let Some(member) = &self.member {
-                member.store(&at.partition, next);
-            }
-        }
-        self.let_go();
-        self.answer();
-    }
-
-    /// Gives back the partitions that are to be revoked and have nothing in flight.
-    fn let_go(&mut self) {
-        let partitions = &self.partitions;
-        let idle = |revoked: &Partition| partitions.get(revoked).is_none_or(|progress| progress.in_flight.is_idle());
-        let ready: Vec<_> = self.revoking.extract_if(.., |(revoked, _)| revoked.iter().all(idle)).collect();
-        for (revoked, done) in ready {
-            self.partitions.retain(|partition, _| !revoked.contains(partition));
-            // A log that waited too long has gone on.
-            let _ = done.send(());
-        }
-    }
-
-    /// Answers those who wait until everything up to some extent is dealt with.
-    fn answer(&mut self) {
-        let partitions = &self.partitions;
-        let reached = |extent: &Extent| {
-            extent.stored >= extent.end
-                || partitions.get(&extent.partition).is_some_and(|progress| progress.done >= extent.end)
-        };
-        for (_, reply) in self.catching_up.extract_if(.., |(extents, _)| extents.iter().all(reached)) {
-            // Who asked may have given up.
-            let _ = reply.send(());
-        }
-    }
-
-    fn is_idle(&self) -> bool {
-        self.partitions.values().all(|progress| progress.in_flight.is_idle())
-    }
-
-    /// What stands still has a reason.
-    fn excuse(&mut self) {
-        for progress in self.partitions.values_mut().filter(|progress| progress.still_since.is_some()) {
-            progress.still_since = Some(Instant::now());
-        }
-    }
-
-    /// The partition that has stood still for longest, and for how long.
-    fn stillest(&self) -> Option<(&Partition, Duration)> {
-        let still = |(partition, progress): (_, &Progress)| Some((partition, progress.still_since?.elapsed()));
-        self.partitions.iter().filter_map(still).max_by_key(|(_, still)| *still)
-    }
-}
-
 impl<S: Saga> Consumer<S> {
     fn receive(
         &self,
@@ -193,131 +105,6 @@ impl<S: Saga> Consumer<S> {
             let _ = myself.cast(ConsumerMessage::Finished(record.at));
         });
     }
-}
-
-type Answer<S> = Result<oneshot::Receiver<Outcome<S>>, Unavailable>;
-
-/// Hands an input to its order at once; the answer comes later.
-fn give<S: Saga>(wiring: &Wiring<S>, order: OrderId, cause: Caused<S::Input>) -> Answer<S> {
-    let (reply, answer) = oneshot::channel();
-    wiring.router.cast(RouterMessage::Input(order, cause, reply.into()))?;
-    Ok(answer)
-}
-
-fn caused<S: Saga>(record: &Record, envelope: Envelope) -> Option<Caused<S::Input>> {
-    Some(Caused {
-        origin: Origin::Log,
-        id: envelope.event_id,
-        correlation_id: envelope.correlation_id,
-        traceparent: record.header("traceparent").unwrap_or_default().to_owned(),
-        input: S::receive(envelope.payload)?,
-    })
-}
-
-/// A message that an order has been given.
-struct InFlight<S: Saga> {
-    myself: ActorRef<ConsumerMessage>,
-    record: Record,
-    permit: OwnedSemaphorePermit,
-    order: OrderId,
-    cause: Caused<S::Input>,
-}
-
-impl<S: Saga> InFlight<S> {
-    /// Waits until the message is dealt with: committed, without effect, or a dead letter.
-    async fn see_through(self, wiring: Arc<Wiring<S>>, attempts: Attempts, mut answer: Answer<S>) {
-        let mut attempt = 1;
-        let mut pause = attempts.interval;
-        let mut outage = Backoff::default();
-        loop {
-            let outcome = match answer {
-                Ok(answer) => answer.await,
-                Err(Unavailable) => Ok(Outcome::Unavailable),
-            };
-            let failure = match outcome {
-                Ok(Outcome::Applied(_)) => break,
-                Ok(Outcome::Nothing(why, _)) => {
-                    count_nothing::<S>(why);
-                    break;
-                }
-                Ok(Outcome::Rejected(why)) => {
-                    dead_letter(&wiring, &self.record, attempt, "rejected", &why.to_string()).await;
-                    break;
-                }
-                Ok(Outcome::Refused(why)) => Some(why),
-                // A part that is away is not the message's fault.
-                Ok(Outcome::Unavailable) => None,
-                Err(_) => Some("the order's actor failed while it had this message".to_owned()),
-            };
-            match failure {
-                None => outage.wait().await,
-                Some(why) if attempt >= attempts.max => {
-                    dead_letter(&wiring, &self.record, attempt, "failed", &why).await;
-                    break;
-                }
-                Some(_) => {
-                    attempt += 1;
-                    // At least half of it: a part that failed may need the time to come back.
-                    tokio::time::sleep(pause / 2 + Backoff::new(pause / 2, pause / 2).next_pause()).await;
-                    pause = (pause * 2).min(attempts.interval * 4);
-                }
-            }
-            answer = give(&wiring, self.order, self.cause.clone());
-        }
-        drop(self.permit);
-        let _ = self.myself.cast(ConsumerMessage::Finished(self.record.at));
-    }
-}
-
-fn count_ignored<S: Saga>(why: &'static str) {
-    metrics::counter!("events_ignored_total", "service" => S::SERVICE, "reason" => why).increment(1);
-}
-
-fn count_nothing<S: Saga>(why: Nothing) {
-    count_ignored::<S>(match why {
-        Nothing::Duplicate => "duplicate",
-        Nothing::Late => "late",
-        Nothing::Informs => "informs",
-        Nothing::Unreachable => "unreachable",
-    });
-}
-
-/// Longest `dlt-error` header, in bytes.
-const ERROR_LIMIT: usize = 1024;
-
-/// Writes a message to its dead-letter topic, and waits until it is there: nothing is skipped. `reason` is for the
-/// counter, `error` for people.
-async fn dead_letter<S: Saga>(wiring: &Wiring<S>, record: &Record, attempts: u32, reason: &'static str, error: &str) {
-    let Position { partition: Partition { topic, partition }, offset } = &record.at;
-    tracing::warn!(service = S::SERVICE, topic, partition, offset, attempts, error, "a message is a dead letter");
-    let error = &error[..error.floor_char_boundary(ERROR_LIMIT)];
-    let added = [
-        ("dlt-original-topic", topic.clone()),
-        ("dlt-original-partition", partition.to_string()),
-        ("dlt-original-offset", offset.to_string()),
-        ("dlt-consumer-group", S::SERVICE.to_owned()),
-        ("dlt-attempts", attempts.to_string()),
-        ("dlt-error", error.to_owned()),
-        ("dlt-timestamp", wiring.clock.now().to_string()),
-    ];
-    let mut headers = record.headers.clone();
-    headers.extend(added.map(|(name, value)| (name.to_owned(), value.into_bytes())));
-    let letter = NewRecord {
-        topic: format!("{topic}{DEAD_LETTER_SUFFIX}"),
-        key: record.key.clone(),
-        value: record.value.clone(),
-        headers,
-    };
-    let waiting = metrics::gauge!("dead_letters_waiting", "service" => S::SERVICE);
-    waiting.increment(1.0);
-    let mut backoff = Backoff::default();
-    while let Some(Err(error)) = wiring.log.append(vec![letter.clone()]).await.pop() {
-        tracing::error!(service = S::SERVICE, topic, partition, offset, %error, "a dead letter cannot be written; the partition waits");
-        backoff.wait().await;
-    }
-    waiting.decrement(1.0);
-    metrics::counter!("dead_letters_total", "service" => S::SERVICE, "topic" => topic.clone(), "reason" => reason)
-        .increment(1);
 }
 
 /// Joins the group, which waits while the log is away, and feeds the actor what comes: no more than the window allows,

@@ -1,28 +1,30 @@
 //! Apache Kafka, through librdkafka.
 
+mod reader;
+
 use super::{
-    Change, DEAD_LETTER_SUFFIX, Deliveries, EventLog, Extent, LogError, Membership, NewRecord, Partition, Position,
-    Record, Subscription,
+    DEAD_LETTER_SUFFIX, Deliveries, EventLog, Extent, LogError, Membership, NewRecord, Partition, Subscription,
 };
 use crate::backoff::Backoff;
 use async_trait::async_trait;
 use contracts::EventType;
 use futures::future::join_all;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::client::{ClientContext, DefaultClientContext};
+use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
+use rdkafka::consumer::Consumer;
 use rdkafka::consumer::base_consumer::BaseConsumer;
-use rdkafka::consumer::{CommitMode, Consumer, ConsumerContext, Rebalance};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Header, Headers, Message, OwnedHeaders};
+use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::util::Timeout;
+use reader::{Reader, Rebalancing, partitions};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
-use tokio::sync::{OnceCell, oneshot};
+use std::time::Duration;
+use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 /// How to reach Kafka, and what to ask of it.
@@ -50,14 +52,8 @@ pub struct KafkaLog {
 const WAITING: usize = 256;
 /// The largest dead letter: any message with its headers.
 const DEAD_LETTER_BYTES: &str = "4194304";
-/// How long a revoke waits for what is in flight.
-const REVOKE_WAIT: Duration = Duration::from_secs(5);
 /// How long a question to the brokers may take.
 const ASK: Duration = Duration::from_secs(5);
-/// How long one poll waits for a record.
-const POLL: Duration = Duration::from_millis(100);
-/// How long a full channel is waited for before the partitions are paused and polling goes on.
-const FULL_WAIT: Duration = Duration::from_secs(1);
 
 fn failed(error: &KafkaError) -> LogError {
     LogError(error.to_string())
@@ -285,162 +281,5 @@ fn extents(consumer: &BaseConsumer<Rebalancing>) -> Result<Vec<Extent>, KafkaErr
             let stored = offset(&committed, &partition).unwrap_or(begin).max(begin);
             Ok(Extent { partition, stored, end })
         })
-        .collect()
-}
-
-/// What reads: on a thread of its own, since librdkafka's callbacks and the closing of a consumer block.
-struct Reader {
-    group: String,
-    consumer: Arc<BaseConsumer<Rebalancing>>,
-    deliveries: Deliveries,
-    closed: Arc<AtomicBool>,
-    runtime: tokio::runtime::Handle,
-}
-
-impl Reader {
-    /// Reads until the member leaves, the client breaks, or nobody listens any more.
-    fn run(self) {
-        let mut away = None;
-        while !self.closed.load(Ordering::Relaxed) {
-            match self.consumer.poll(POLL) {
-                None => self.see_if_back(&mut away),
-                Some(Ok(message)) => {
-                    if !self.deliver(record(&message)) {
-                        break;
-                    }
-                }
-                Some(Err(error)) => {
-                    if let Some((code, reason)) = self.consumer.client().fatal_error() {
-                        self.deliveries.change(Change::Broken(format!("{code}: {reason}")));
-                        break;
-                    }
-                    // Everything else librdkafka retries by itself.
-                    tracing::warn!(%error, "kafka consumer");
-                    if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
-                        away = Some(Instant::now());
-                        self.deliveries.change(Change::Away(error.to_string()));
-                    }
-                }
-            }
-        }
-        if let Err(error) = self.consumer.commit_consumer_state(CommitMode::Sync)
-            && error.rdkafka_error_code() != Some(RDKafkaErrorCode::NoOffset)
-        {
-            tracing::warn!(%error, "the last offsets were not committed; their records will come again");
-        }
-    }
-
-    /// Asks brokers that were away from time to time: librdkafka says when it loses them, and not when it finds them.
-    fn see_if_back(&self, away: &mut Option<Instant>) {
-        if away.is_some_and(|asked| asked.elapsed() > FULL_WAIT) {
-            let is_back = self.consumer.client().fetch_metadata(None, FULL_WAIT).is_ok();
-            *away = (!is_back).then(Instant::now);
-            if is_back {
-                self.deliveries.change(Change::Back);
-            }
-        }
-    }
-
-    /// Hands a record over. While there is no room the partitions are paused and polling goes on, so that the member
-    /// stays in its group. Returns whether anybody is still listening.
-    fn deliver(&self, record: Record) -> bool {
-        let generation = self.deliveries.generation();
-        let mut paused = false;
-        loop {
-            let waited = self.runtime.block_on(async { tokio::time::timeout(FULL_WAIT, self.deliveries.room()).await });
-            match waited {
-                Ok(None) => return false,
-                Ok(Some(room)) => {
-                    room.put(generation, record);
-                    if paused {
-                        self.say_paused(false);
-                        self.log(self.consumer.resume(&self.assigned()), "resume");
-                    }
-                    return true;
-                }
-                Err(_) if self.closed.load(Ordering::Relaxed) => return false,
-                Err(_) => {
-                    if !paused {
-                        self.say_paused(true);
-                        self.log(self.consumer.pause(&self.assigned()), "pause");
-                    }
-                    paused = true;
-                    // Nothing is fetched while paused; this serves heartbeats and callbacks. A record that still comes
-                    // is seeked back to.
-                    if let Some(Ok(message)) = self.consumer.poll(Duration::ZERO) {
-                        let offset = rdkafka::Offset::Offset(message.offset());
-                        self.log(self.consumer.seek(message.topic(), message.partition(), offset, POLL), "seek back");
-                    }
-                }
-            }
-        }
-    }
-
-    fn assigned(&self) -> TopicPartitionList {
-        self.consumer.assignment().unwrap_or_else(|_| TopicPartitionList::new())
-    }
-
-    fn say_paused(&self, paused: bool) {
-        metrics::gauge!("kafka_consumer_paused", "service" => self.group.clone()).set(f64::from(u8::from(paused)));
-    }
-
-    fn log(&self, result: Result<(), KafkaError>, what: &str) {
-        if let Err(error) = result {
-            tracing::warn!(group = self.group, %error, "kafka consumer could not {what}");
-        }
-    }
-}
-
-fn record(message: &BorrowedMessage<'_>) -> Record {
-    let headers = message.headers().map_or_else(Vec::new, |headers| {
-        headers.iter().map(|h| (h.key.to_owned(), h.value.unwrap_or_default().to_vec())).collect()
-    });
-    let partition = Partition { topic: message.topic().to_owned(), partition: message.partition() };
-    Record {
-        at: Position { partition, offset: message.offset() },
-        key: message.key().map(<[u8]>::to_vec),
-        value: message.payload().map(<[u8]>::to_vec),
-        headers,
-    }
-}
-
-/// Turns the callbacks of a rebalance into deliveries.
-struct Rebalancing {
-    deliveries: Deliveries,
-}
-
-impl ClientContext for Rebalancing {}
-
-impl ConsumerContext for Rebalancing {
-    fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
-        if let Rebalance::Revoke(revoked) = rebalance {
-            let (done, finished) = oneshot::channel();
-            if self.deliveries.change(Change::Revoked(partitions(revoked), done)) {
-                wait(finished);
-            }
-            // Nothing to commit is an error, too.
-            let _ = consumer.commit_consumer_state(CommitMode::Sync);
-        }
-    }
-
-    fn post_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
-        if let Rebalance::Assign(assigned) = rebalance {
-            // Nobody listens any more only when the subscription is being dropped.
-            self.deliveries.change(Change::Assigned(partitions(assigned)));
-        }
-    }
-}
-
-fn wait(mut finished: oneshot::Receiver<()>) {
-    let deadline = Instant::now() + REVOKE_WAIT;
-    while finished.try_recv() == Err(oneshot::error::TryRecvError::Empty) && Instant::now() < deadline {
-        std::thread::sleep(Duration::from_millis(2));
-    }
-}
-
-fn partitions(list: &TopicPartitionList) -> Vec<Partition> {
-    list.elements()
-        .iter()
-        .map(|element| Partition { topic: element.topic().to_owned(), partition: element.partition() })
         .collect()
 }

@@ -1,0 +1,98 @@
+//! What a group member knows of its partitions, as a value.
+
+use crate::acknowledgements::Acknowledgements;
+use crate::event_log::{Extent, Membership, Partition, Position};
+use ractor::RpcReplyPort;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+/// What a group member knows.
+pub struct Reading {
+    /// Also ends with this value.
+    pub(super) _feed: AbortOnDropHandle<()>,
+    /// Tells the feed to read no more.
+    pub(super) quiet: CancellationToken,
+    pub(super) member: Option<Arc<dyn Membership>>,
+    pub(super) partitions: HashMap<Partition, Progress>,
+    pub(super) revoking: Vec<(Vec<Partition>, oneshot::Sender<()>)>,
+    pub(super) catching_up: Vec<(Vec<Extent>, RpcReplyPort<()>)>,
+    pub(super) leaving: bool,
+}
+
+/// A partition's records in flight, and everything before them.
+#[derive(Default)]
+pub(super) struct Progress {
+    in_flight: Acknowledgements,
+    /// Everything before it is dealt with.
+    done: i64,
+    /// Since when nothing moved while something was in flight.
+    still_since: Option<Instant>,
+}
+
+impl Reading {
+    pub(super) fn begin(&mut self, at: &Position) {
+        let progress = self.partitions.entry(at.partition.clone()).or_default();
+        progress.in_flight.begin(at.offset);
+        progress.still_since.get_or_insert_with(Instant::now);
+    }
+
+    pub(super) fn finish(&mut self, at: &Position) {
+        let Some(progress) = self.partitions.get_mut(&at.partition) else { return };
+        if let Some(next) = progress.in_flight.finish(at.offset) {
+            progress.done = next;
+            progress.still_since = (!progress.in_flight.is_idle()).then(Instant::now);
+            if let Some(member) = &self.member {
+                member.store(&at.partition, next);
+            }
+        }
+        self.let_go();
+        self.answer();
+    }
+
+    /// Gives back the partitions that are to be revoked and have nothing in flight.
+    pub(super) fn let_go(&mut self) {
+        let partitions = &self.partitions;
+        let idle = |revoked: &Partition| partitions.get(revoked).is_none_or(|progress| progress.in_flight.is_idle());
+        let ready: Vec<_> = self.revoking.extract_if(.., |(revoked, _)| revoked.iter().all(idle)).collect();
+        for (revoked, done) in ready {
+            self.partitions.retain(|partition, _| !revoked.contains(partition));
+            // A log that waited too long has gone on.
+            let _ = done.send(());
+        }
+    }
+
+    /// Answers those who wait until everything up to some extent is dealt with.
+    pub(super) fn answer(&mut self) {
+        let partitions = &self.partitions;
+        let reached = |extent: &Extent| {
+            extent.stored >= extent.end
+                || partitions.get(&extent.partition).is_some_and(|progress| progress.done >= extent.end)
+        };
+        for (_, reply) in self.catching_up.extract_if(.., |(extents, _)| extents.iter().all(reached)) {
+            // Who asked may have given up.
+            let _ = reply.send(());
+        }
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.partitions.values().all(|progress| progress.in_flight.is_idle())
+    }
+
+    /// What stands still has a reason.
+    pub(super) fn excuse(&mut self) {
+        for progress in self.partitions.values_mut().filter(|progress| progress.still_since.is_some()) {
+            progress.still_since = Some(Instant::now());
+        }
+    }
+
+    /// The partition that has stood still for longest, and for how long.
+    pub(super) fn stillest(&self) -> Option<(&Partition, Duration)> {
+        let still = |(partition, progress): (_, &Progress)| Some((partition, progress.still_since?.elapsed()));
+        self.partitions.iter().filter_map(still).max_by_key(|(_, still)| *still)
+    }
+}
