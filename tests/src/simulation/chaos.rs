@@ -86,9 +86,16 @@ fn freeze(world: &Arc<World>, fleet: &Arc<Fleet>) {
 }
 
 fn stop(world: &Arc<World>, fleet: &Arc<Fleet>) {
-    if let Some(process) = any_process(world, fleet) {
-        fleet.stop(&process);
-    }
+    let Some(process) = any_process(world, fleet) else { return };
+    process.to_end.store(true, Ordering::Relaxed);
+    let world = Arc::clone(world);
+    tokio::spawn(async move {
+        // One that has nothing to do is asked as well.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        if process.to_end.swap(false, Ordering::Relaxed) {
+            world.stop(&process);
+        }
+    });
 }
 
 fn churn(world: &Arc<World>, _: &Arc<Fleet>) {

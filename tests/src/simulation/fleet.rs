@@ -14,9 +14,9 @@ use notification_service::saga::NotificationSaga;
 use order_service::saga::OrderSaga;
 use payment_service::provider::{Provided, Provider};
 use payment_service::saga::PaymentSaga;
-use ractor::{Actor, ActorRef};
+use ractor::Actor;
 use runtime::actors::consumer::Attempts;
-use runtime::actors::supervisor::{Supervisor, SupervisorMessage, Tree};
+use runtime::actors::supervisor::{Supervisor, Tree};
 use runtime::actors::{Nowhere, Outside, Wiring};
 use runtime::health::Health;
 use std::collections::BTreeMap;
@@ -25,8 +25,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
-/// How long a process may take to end in order.
-const DRAIN: Duration = Duration::from_secs(9);
 /// How long the provider is waited for.
 const PROVIDER_LIMIT: Duration = Duration::from_secs(5);
 /// The budget of one message.
@@ -38,7 +36,6 @@ pub(super) type OrderWiring = Arc<Wiring<Mutant<OrderSaga>>>;
 /// A replica of a service, as it runs now.
 struct Replica {
     process: Arc<Process>,
-    supervisor: ActorRef<SupervisorMessage>,
     /// For callers, where it is order-service.
     order: Option<OrderWiring>,
 }
@@ -75,25 +72,6 @@ impl Fleet {
     pub(super) fn order_wirings(&self) -> Vec<(Arc<Process>, OrderWiring)> {
         let of = |replica: &Replica| Some((Arc::clone(&replica.process), replica.order.clone()?));
         self.replicas().values().filter_map(of).collect()
-    }
-
-    /// Asks a process to end with its work done.
-    pub(super) fn stop(&self, process: &Arc<Process>) {
-        let supervisor = {
-            let replicas = self.replicas();
-            let replica = replicas.get(&(process.service, process.replica));
-            replica.filter(|replica| Arc::ptr_eq(&replica.process, process)).map(|replica| replica.supervisor.clone())
-        };
-        let Some(supervisor) = supervisor else { return };
-        self.world.tell(process, None, "is asked to end".to_owned());
-        self.world.count("processes stopped");
-        process.draining.store(true, Ordering::Relaxed);
-        supervisor.stop(None);
-        let (world, process) = (Arc::clone(&self.world), Arc::clone(process));
-        tokio::spawn(async move {
-            tokio::time::sleep(DRAIN).await;
-            world.kill(&process, "ends with work undone");
-        });
     }
 
     async fn launch(self: &Arc<Self>, service: Service, replica: usize, incarnation: u32) {
@@ -166,7 +144,9 @@ impl Fleet {
             let _ = ended.await;
             world.kill(&of, "has ended");
         });
-        let replica = Replica { process: Arc::clone(process), supervisor, order: None };
+        // Nobody has set it before.
+        let _ = process.supervisor.set(supervisor);
+        let replica = Replica { process: Arc::clone(process), order: None };
         self.replicas().insert((process.service, process.replica), replica);
         wiring
     }

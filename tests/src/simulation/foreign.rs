@@ -160,12 +160,14 @@ fn handle(world: &World, service: Service, payload: Payload) -> Vec<Payload> {
         }
         Service::Inventory => {
             let hasty = world.plan.foreign.hasty;
-            match payload {
-                Payload::OrderCreated(created) if hasty && !state.foreign.has(&created, world.plan.stock) => {
-                    state.foreign.refuse(&created)
-                }
-                payload => state.foreign.inventory(payload, world.plan.stock),
+            let stock = world.plan.stock;
+            if let Payload::OrderCreated(created) = &payload
+                && hasty
+                && !state.foreign.has(created, stock)
+            {
+                return state.foreign.refuse(created);
             }
+            state.foreign.inventory(payload, stock)
         }
         Service::Notification => Vec::new(),
     })
@@ -195,25 +197,21 @@ fn answer(created: OrderCreated, outcome: Charge) -> Payload {
 
 impl ForeignBooks {
     fn order(&mut self, payload: &Payload, world: &World) -> Vec<Payload> {
-        let Some(order) = self.orders.get_mut(&payload.order_id()).filter(|order| order.confirmed.is_none()) else {
+        let decides = [EventType::InventoryReserved, EventType::PaymentFailed, EventType::InventoryFailed]
+            .contains(&payload.event_type());
+        let pending = self.orders.get_mut(&payload.order_id()).filter(|order| decides && order.confirmed.is_none());
+        let Some(order) = pending else { return Vec::new() };
+        if payload.event_type() != EventType::InventoryReserved {
+            order.confirmed = Some(false);
             return Vec::new();
-        };
-        match payload.event_type() {
-            EventType::InventoryReserved => {
-                order.confirmed = Some(true);
-                vec![Payload::OrderConfirmed(OrderConfirmed {
-                    order_id: order.created.order_id,
-                    customer_id: order.created.customer_id.clone(),
-                    status: Status::Confirmed,
-                    confirmed_at: world.timestamp().to_string(),
-                })]
-            }
-            EventType::PaymentFailed | EventType::InventoryFailed => {
-                order.confirmed = Some(false);
-                Vec::new()
-            }
-            _ => Vec::new(),
         }
+        order.confirmed = Some(true);
+        vec![Payload::OrderConfirmed(OrderConfirmed {
+            order_id: order.created.order_id,
+            customer_id: order.created.customer_id.clone(),
+            status: Status::Confirmed,
+            confirmed_at: world.timestamp().to_string(),
+        })]
     }
 
     /// Whether there is enough for an order.
@@ -250,13 +248,11 @@ impl ForeignBooks {
     fn inventory(&mut self, payload: Payload, on_hand: i64) -> Vec<Payload> {
         let order_id = payload.order_id();
         let reservation = self.reservations.entry(order_id).or_default();
-        match payload {
-            Payload::OrderCreated(created) => {
-                let lines = created.items.into_iter().map(|line| (line.product_id, line.quantity));
-                reservation.lines.get_or_insert_with(|| lines.collect());
-            }
-            Payload::PaymentConfirmed(payment) => drop(reservation.payment.get_or_insert(payment)),
-            _ => return Vec::new(),
+        if let Payload::OrderCreated(created) = payload {
+            let lines = created.items.into_iter().map(|line| (line.product_id, line.quantity));
+            reservation.lines.get_or_insert_with(|| lines.collect());
+        } else if let Payload::PaymentConfirmed(payment) = payload {
+            reservation.payment.get_or_insert(payment);
         }
         let (Some(lines), Some(payment), false) = (&reservation.lines, &reservation.payment, reservation.is_answered)
         else {

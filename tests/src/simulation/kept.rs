@@ -119,19 +119,18 @@ impl Kept for PaymentSaga {
             let before = payment::Payment { stage, ..payment.clone() };
             Some(self.decide(&before, input, at))
         };
-        match lacks {
-            Mutation::PaymentForgetsCloses if early && is_close => Some(Decision::Nothing(Nothing::Late)),
-            Mutation::PaymentHoldsNothing if early && is_request => Some(Decision::Nothing(Nothing::Late)),
-            Mutation::LateSuccessKept if payment.stage == Stage::Charging && is_close => {
-                Some(Decision::Nothing(Nothing::Late))
-            }
-            Mutation::ManyRefunds if under_way && (is_close || is_request) => as_if(Stage::Confirmed),
-            Mutation::NoDuplicateCheck
-                if matches!(input, Input::OrderCreated { .. }) && payment.stage == Stage::Confirmed =>
-            {
-                as_if(Stage::Unknown)
-            }
-            _ => None,
+        let is_order = matches!(input, Input::OrderCreated { .. });
+        let ignores = lacks == Mutation::PaymentForgetsCloses && early && is_close
+            || lacks == Mutation::PaymentHoldsNothing && early && is_request
+            || lacks == Mutation::LateSuccessKept && payment.stage == Stage::Charging && is_close;
+        if ignores {
+            Some(Decision::Nothing(Nothing::Late))
+        } else if lacks == Mutation::ManyRefunds && under_way && (is_close || is_request) {
+            as_if(Stage::Confirmed)
+        } else if lacks == Mutation::NoDuplicateCheck && is_order && payment.stage == Stage::Confirmed {
+            as_if(Stage::Unknown)
+        } else {
+            None
         }
     }
 
@@ -176,13 +175,11 @@ impl Kept for InventorySaga {
         let stage = reservation.stage;
         let is_close = matches!(input, Input::Closed(_));
         let is_payment = matches!(input, Input::PaymentConfirmed(_));
-        let ignores = match lacks {
-            Mutation::InventoryForgetsCloses => is_close && matches!(stage, Stage::Unknown | Stage::AwaitingPayment),
-            Mutation::InventoryHoldsNothing => is_payment && stage == Stage::Unknown,
-            Mutation::LatePaymentKept => is_payment && stage == Stage::Closed,
-            Mutation::NoRelease => is_close && stage == Stage::Reserved,
-            _ => false,
-        };
+        let is_early = matches!(stage, Stage::Unknown | Stage::AwaitingPayment);
+        let ignores = lacks == Mutation::InventoryForgetsCloses && is_close && is_early
+            || lacks == Mutation::InventoryHoldsNothing && is_payment && stage == Stage::Unknown
+            || lacks == Mutation::LatePaymentKept && is_payment && stage == Stage::Closed
+            || lacks == Mutation::NoRelease && is_close && stage == Stage::Reserved;
         ignores.then_some(Decision::Nothing(Nothing::Late))
     }
 

@@ -55,6 +55,8 @@ pub struct Faults {
     pub churn: u32,
     /// Times that a database is away.
     pub database_outages: u32,
+    /// The longest time that a read of an outbox takes, in milliseconds.
+    pub slow_read: u64,
     /// Commits that fail and have done nothing.
     pub deadlock: PerMille,
     /// Commits that are done, and the answer is lost.
@@ -217,6 +219,7 @@ fn faults(rng: &mut Rng) -> Faults {
         stops: maybe(20, 2),
         churn: maybe(20, 4),
         database_outages: maybe(20, 2),
+        slow_read: u64::from(maybe(15, 2_000)),
         deadlock: maybe(20, 100),
         lost_answer: maybe(25, 100),
         panic: maybe(10, 10),

@@ -3,10 +3,12 @@
 use super::plan::Service;
 use super::world::World;
 use contracts::Timestamp;
+use ractor::ActorRef;
+use runtime::actors::supervisor::SupervisorMessage;
 use runtime::clock::Clock;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, OnceLock};
 use tokio::sync::watch;
 
 /// Whether a process runs.
@@ -27,8 +29,12 @@ pub(super) struct Process {
     /// How often this replica was started before.
     pub(super) incarnation: u32,
     condition: watch::Sender<Condition>,
+    /// It is asked to end as soon as it is in the middle of something.
+    pub(super) to_end: AtomicBool,
     /// It was asked to end.
     pub(super) draining: AtomicBool,
+    /// Whom to ask.
+    pub(super) supervisor: OnceLock<ActorRef<SupervisorMessage>>,
     /// It has talked to the broker, and knows the topics.
     pub(super) knows_topics: AtomicBool,
     /// How far its clock is from the simulation's, in milliseconds.
@@ -49,7 +55,9 @@ impl Process {
             replica,
             incarnation,
             condition: watch::Sender::new(Condition::Running),
+            to_end: AtomicBool::new(false),
             draining: AtomicBool::new(false),
+            supervisor: OnceLock::new(),
             knows_topics: AtomicBool::new(false),
             clock_is_off: AtomicI64::new(0),
         }

@@ -178,7 +178,7 @@ impl<S: Kept> Store<Mutant<S>> for SimStore<S> {
         let unseen = self.own().unseen.clone();
         let loaded = |order: &OrderId| {
             let of = rows.outbox.range((*order, 0, 0)..=(*order, i64::MAX, i16::MAX));
-            let visible = of.filter(|(key, _)| !found_rows_wait && !(forgets && unseen.contains(*key)));
+            let visible = of.filter(|(key, _)| !(found_rows_wait || forgets && unseen.contains(*key)));
             let unsent = visible.map(|(_, row)| row.clone()).collect();
             self.stands(&rows, *order).map(|instance| Loaded { instance, unsent })
         };
@@ -232,7 +232,8 @@ impl<S: Kept> Store<Mutant<S>> for SimStore<S> {
     }
 
     async fn unsent(&self, after: Option<OutboxKey>, limit: u64) -> Result<Vec<Outgoing>, StoreError> {
-        self.reach(2).await?;
+        let slow = if self.world.with(|state| state.healed) { 0 } else { self.world.plan.faults.slow_read };
+        self.reach(2 + slow).await?;
         let (orphaned, forgets) =
             (self.world.lacks(Mutation::NoAdoption), self.world.lacks(Mutation::LostAnswersForgotten));
         let (rows, own) = (self.rows(), self.own());

@@ -25,6 +25,8 @@ use uuid::Uuid;
 
 /// When every run begins, in microseconds since 1970.
 const EPOCH: i64 = 1_700_000_000_000_000;
+/// How long a process may take to end in order.
+const DRAIN: Duration = Duration::from_secs(9);
 /// How long a group keeps a member that is not heard of.
 const SESSION: Duration = Duration::from_secs(6);
 
@@ -139,6 +141,9 @@ impl World {
     /// A process comes to a point, where it may be killed.
     pub(super) async fn pass(self: &Arc<Self>, process: &Arc<Process>, point: Point) {
         process.gate().await;
+        if process.to_end.swap(false, Ordering::Relaxed) {
+            self.stop(process);
+        }
         let point = if process.draining.load(Ordering::Relaxed) { Point::InDrain } else { point };
         let faults = &self.plan.faults;
         let is_crash = self.with(|state| {
@@ -164,6 +169,22 @@ impl World {
             // Nobody listens any more at the end of a run.
             let _ = self.ended.send((process.service, process.replica));
         }
+    }
+
+    /// Asks a process to end with its work done.
+    pub(super) fn stop(self: &Arc<Self>, process: &Arc<Process>) {
+        let Some(supervisor) = process.supervisor.get() else { return };
+        if process.draining.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        self.tell(process, None, "is asked to end".to_owned());
+        self.count("processes stopped");
+        supervisor.stop(None);
+        let (world, process) = (Arc::clone(self), Arc::clone(process));
+        tokio::spawn(async move {
+            tokio::time::sleep(DRAIN).await;
+            world.kill(&process, "ends with work undone");
+        });
     }
 
     /// Stops a process in the middle of everything.
