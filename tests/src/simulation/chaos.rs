@@ -155,7 +155,10 @@ fn bad_message(world: &Arc<World>, _: &Arc<Fleet>) {
     let who = &"somebody";
     let unknown = OrderId(world.new_id());
     let known = world.with(|state| {
-        let known: Vec<OrderId> = state.watch.accepted.iter().chain(state.foreign.orders.keys()).copied().collect();
+        // Nobody can speak of an order that nobody has heard of.
+        let is_heard_of = |order: &&OrderId| state.log.first(**order, EventType::OrderCreated).is_some();
+        let known = state.watch.accepted.iter().chain(state.foreign.orders.keys());
+        let known: Vec<OrderId> = known.filter(is_heard_of).copied().collect();
         state.rng.choice(&known).copied()
     });
     let order = known.unwrap_or(unknown);

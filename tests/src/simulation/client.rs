@@ -95,8 +95,8 @@ pub(super) fn evict(world: &World, process: &Arc<Process>) {
         let name = process.service.name();
         let Some(group) = state.log.groups.get_mut(name) else { return };
         for member in group.members.values_mut().filter(|member| Arc::ptr_eq(&member.process, process)) {
+            // It learns of that, and of what it has lost, when it is back.
             member.standing = Standing::Expelled;
-            member.positions.clear();
             member.wake.notify_one();
         }
         group.rebalance();

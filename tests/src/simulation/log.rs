@@ -170,6 +170,28 @@ impl Log {
         })
     }
 
+    /// What the groups have not read, and who was to read it, in words.
+    pub(super) fn unread(&self) -> String {
+        let mut text = String::new();
+        for (name, group) in &self.groups {
+            for partition in self.partitions.keys().filter(|partition| group.topics.contains(&partition.topic)) {
+                let stored = group.offsets.get(partition).copied().unwrap_or(0);
+                let end = self.end(partition);
+                if stored >= end {
+                    continue;
+                }
+                text += &format!("{name} {}/{} {stored} of {end}", partition.topic, partition.partition);
+                for member in group.members.values() {
+                    if let Some(next) = member.positions.get(partition) {
+                        text += &format!(" ({} at {next}, {:?})", member.process, member.standing);
+                    }
+                }
+                text += "; ";
+            }
+        }
+        text
+    }
+
     /// Gives the members of a group that are all ready their partitions, as `range` does: partition k of every topic
     /// to the same member.
     pub(super) fn assign(&mut self, name: &str) {
