@@ -5,6 +5,7 @@ pub mod sql;
 use crate::saga::{Instance, Outgoing, Saga, Step};
 use async_trait::async_trait;
 use contracts::{OrderId, Timestamp};
+use tokio::task::JoinError;
 
 /// What became of a step.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,6 +62,13 @@ pub struct StoreError {
     pub transient: bool,
     /// Whether the database is damaged: nothing more must be done with it.
     pub damaged: bool,
+}
+
+impl From<JoinError> for StoreError {
+    /// Asking it ended in a panic: the next time may go better, and nobody stops asking.
+    fn from(panic: JoinError) -> Self {
+        StoreError { message: panic.to_string(), transient: true, damaged: false }
+    }
 }
 
 /// A service's database.

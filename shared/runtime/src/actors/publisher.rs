@@ -197,8 +197,10 @@ impl<S: Saga> Publisher<S> {
         let count = lanes.reads % READS_PER_COUNT == 1;
         let (store, cursor, myself) = (Arc::clone(&self.0.store), lanes.cursor, myself.clone());
         tokio::spawn(async move {
-            let page = store.unsent(cursor, PAGE).await;
-            let _ = myself.cast(PublisherMessage::Page(page));
+            let read = Arc::clone(&store);
+            // A task of its own, so that a panic does not end the reading for good.
+            let page = tokio::spawn(async move { read.unsent(cursor, PAGE).await }).await;
+            let _ = myself.cast(PublisherMessage::Page(page.unwrap_or_else(|panic| Err(panic.into()))));
             if count {
                 let _ = myself.cast(PublisherMessage::Counted(store.backlog().await));
             }
@@ -216,7 +218,9 @@ impl<S: Saga> Publisher<S> {
         lanes.cursor = if is_full { rows.last().map(key) } else { None };
         let young: HashSet<OrderId> =
             rows.iter().filter(|row| self.is_young(lanes, row)).map(|row| row.order).collect();
-        rows.retain(|row| !young.contains(&row.order) && self.0.owns(row.order));
+        // A first version that was left in the table here is this replica's to send, whoever owns the order.
+        let is_ours = |row: &Outgoing| self.0.owns(row.order) || (lanes.behind && row.version == 1);
+        rows.retain(|row| !young.contains(&row.order) && is_ours(row));
         let first = lanes.take(rows);
         self.append(myself, first);
         let gone = std::mem::take(&mut lanes.gone);

@@ -76,7 +76,10 @@ impl<S: Saga> Timers<S> {
     fn look(&self, myself: ActorRef<TimersMessage>, caught_up: Option<Timestamp>) {
         let wiring = Arc::clone(&self.0);
         tokio::spawn(async move {
-            let awaits_log = match Self::wake(&wiring, caught_up).await {
+            let waking = Arc::clone(&wiring);
+            // A task of its own, so that a panic does not stop the timers for good.
+            let woken = tokio::spawn(async move { Self::wake(&waking, caught_up).await }).await;
+            let awaits_log = match woken.unwrap_or_else(|panic| Err(panic.into())) {
                 Ok(awaits_log) => {
                     wiring.health.set(Part::Database, Ok(()));
                     awaits_log
