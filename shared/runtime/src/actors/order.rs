@@ -2,9 +2,9 @@
 
 use super::group_commit::Request;
 use super::journal::{Write, Written};
-use super::publisher::PublisherMessage;
+use super::publisher::{PublisherMessage, YOUNG};
 use super::{Unavailable, Wiring};
-use crate::saga::{Caused, Due, Instance, Nothing, Origin, Rejection, Saga, Step, Unmoved, outcome_id};
+use crate::saga::{Caused, Due, Instance, Nothing, Origin, Outgoing, Rejection, Saga, Step, Unmoved, outcome_id};
 use crate::store::{Loaded, Verdict};
 use async_trait::async_trait;
 use contracts::{OrderId, Timestamp, event_id};
@@ -160,8 +160,8 @@ impl<S: Saga> OrderActor<S> {
     }
 
     /// Loads the order. What it has to say and has not said is given to the publisher before anything that follows, so
-    /// that it goes first, and if the order is another's it is left, which is said. The first version is left to who took
-    /// the order on, if it is known to be out.
+    /// that it goes first, and if the order is another's it is left, which is said. A young first version is left to who
+    /// took the order on, if an event from the log says that it is out.
     async fn load(&self, origin: Origin) -> Result<(Instance<S>, bool), Unavailable> {
         let loaded = self.wiring.loader.call(|reply| Request::Do(self.order, reply)).await?.map_err(|error| {
             tracing::error!(service = S::SERVICE, order_id = %self.order, %error, "an order cannot be loaded");
@@ -170,7 +170,8 @@ impl<S: Saga> OrderActor<S> {
         let Some(Loaded { instance, mut unsent }) = loaded.map(|loaded| *loaded) else {
             return Ok((Instance::unknown(self.order), false));
         };
-        unsent.retain(|row| row.version > 1 || origin == Origin::Here);
+        let is_old = |row: &Outgoing| self.wiring.clock.now() >= row.at.plus_millis(YOUNG);
+        unsent.retain(|row| row.version > 1 || origin == Origin::Here || is_old(row));
         let is_ours = self.wiring.owns(self.order);
         let left = !unsent.is_empty() && !is_ours;
         if !unsent.is_empty() && is_ours {

@@ -37,7 +37,7 @@ const PAGE: u64 = 1_000;
 /// The pause between two reads.
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long an order's first version is left to the replica that took it on, in milliseconds.
-const YOUNG: i64 = 2_000;
+pub(super) const YOUNG: i64 = 2_000;
 /// How long rows that were sent may stay in the table, so that many go together. A crash sends them once more.
 const DELETE_AFTER: Duration = Duration::from_millis(20);
 /// Rows in the table, beyond which the service takes nothing on.
