@@ -4,10 +4,11 @@ use anyhow::Result;
 use async_trait::async_trait;
 use contracts::{OrderId, Payload, Timestamp, event_id};
 use migrations::EventLogMigrator;
+use order_service::saga::{Details, Input};
 use ractor::{Actor, ActorRef};
 use runtime::actors::consumer::Attempts;
-use runtime::actors::supervisor::{Supervisor, SupervisorMessage, Tree};
-use runtime::actors::{Outside, Wiring};
+use runtime::actors::supervisor::{Child, Supervisor, SupervisorMessage, Tree};
+use runtime::actors::{Nowhere, Outside, Wiring};
 use runtime::clock::SystemClock;
 use runtime::database::{Database, DatabaseSettings};
 use runtime::event_log::embedded::EmbeddedLog;
@@ -15,10 +16,11 @@ use runtime::event_log::{
     Change, Deliveries, EventLog, Extent, LogError, Membership, NewRecord, Partition, Position, Record, Subscription,
 };
 use runtime::health::{Health, Part};
-use runtime::saga::{Outgoing, Saga, Step};
+use runtime::saga::{Caused, Origin, Outgoing, Saga, Step};
 use runtime::store::sql::{SqlStore, Table};
 use runtime::store::{Backlog, Loaded, OutboxKey, Overdue, Store, StoreError, Verdict};
 use serde_json::json;
+use std::convert::Infallible;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,9 +37,12 @@ pub struct Rig<S: Saga> {
     pub ended: JoinHandle<()>,
 }
 
-impl<S: Saga + Default> Rig<S> {
+impl<S: Saga> Rig<S> {
     /// Starts them over these ports. A message is tried three times, without a pause that is worth waiting for.
-    pub async fn start(store: Arc<dyn Store<S>>, log: Arc<dyn EventLog>, outside: Arc<dyn Outside<S>>) -> Result<Self> {
+    pub async fn start(store: Arc<dyn Store<S>>, log: Arc<dyn EventLog>, outside: Arc<dyn Outside<S>>) -> Result<Self>
+    where
+        S: Default,
+    {
         let health = Arc::new(Health::starting(false));
         let wiring = Wiring::new(S::default(), store, log, Arc::new(SystemClock), outside, Arc::clone(&health));
         let attempts = Attempts { max: 3, interval: Duration::from_millis(20) };
@@ -49,10 +54,29 @@ impl<S: Saga + Default> Rig<S> {
             wiring.timers_child(),
             wiring.consumer_child(attempts),
         ];
-        let tree = Tree { service: S::SERVICE, children, health };
-        let (supervisor, ended) = Supervisor::spawn(None, Supervisor, tree).await?;
-        let rig = Rig { wiring, supervisor, ended };
+        let rig = Self::spawn(wiring, children).await?;
         rig.until("ready", || rig.wiring.health.is_ready()).await?;
+        Ok(rig)
+    }
+
+    async fn spawn(wiring: Arc<Wiring<S>>, children: Vec<Child>) -> Result<Self> {
+        let tree = Tree { service: S::SERVICE, children, health: Arc::clone(&wiring.health) };
+        let (supervisor, ended) = Supervisor::spawn(None, Supervisor, tree).await?;
+        Ok(Rig { wiring, supervisor, ended })
+    }
+
+    /// Starts what does the work of an order, without timers and without a consumer: what they do is the test's part.
+    pub async fn without_consumer(saga: S, store: Arc<dyn Store<S>>, log: Arc<dyn EventLog>) -> Result<Self>
+    where
+        S: Saga<Effect = Infallible>,
+    {
+        let health = Arc::new(Health::starting(true));
+        let wiring = Wiring::new(saga, store, log, Arc::new(SystemClock), Arc::new(Nowhere), health);
+        let children =
+            vec![wiring.journal_child(), wiring.publisher_child(), wiring.loader_child(), wiring.router_child()];
+        wiring.ownership.set([0].into());
+        let rig = Self::spawn(wiring, children).await?;
+        rig.until("running", || rig.is_well(Part::Actors)).await?;
         Ok(rig)
     }
 
@@ -110,6 +134,13 @@ pub async fn log(directory: &Path) -> Result<Arc<EmbeddedLog>> {
 /// Appends, and fails if the log does not take it all.
 pub async fn append(log: &dyn EventLog, records: Vec<NewRecord>) -> Result<()> {
     Ok(log.append(records).await.into_iter().collect::<Result<(), LogError>>()?)
+}
+
+/// An order that is placed here.
+pub fn placed() -> Caused<Input> {
+    let input = Input::Place(Details { customer_id: "c".into(), ..Details::default() });
+    let (correlation_id, traceparent) = (String::new(), String::new());
+    Caused { origin: Origin::Here, id: Uuid::now_v7(), correlation_id, traceparent, input }
 }
 
 /// A record that somebody else's service wrote. `salt` tells apart events that say the same.

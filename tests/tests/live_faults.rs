@@ -135,8 +135,7 @@ async fn row_27_requests_that_are_given_up_leave_no_transaction_open() -> Result
     let stack = Stack::from_environment()?;
     let server = Server::start::<OrderMigrator>("row27").await?;
     let mut programs = Programs::new(&stack, 18480, directory.path())?;
-    let (user, _) = stack.postgres.rsplit_once('@').context("postgres://user@host:port")?;
-    let (_, host) = stack.postgres.rsplit_once('@').context("postgres://user@host:port")?;
+    let (user, host) = stack.postgres.rsplit_once('@').context("postgres://user@host:port")?;
     let address = proxy::start(host.to_owned(), Arc::clone(&server.behaviour)).await?;
     programs.settings.push(("DATABASE_URL".into(), format!("{user}@{address}/row27")));
     let mut program = programs.start(Service::Order, 0)?;

@@ -102,16 +102,25 @@ impl<S: Saga<Effect = std::convert::Infallible>> Outside<S> for Nowhere {
 /// The partitions of the event log whose orders are this replica's. Only their owner acts on time and adopts what a
 /// crash left in the outbox. Two may believe that they own one for a while: that costs duplicates, never order or state.
 #[derive(Debug, Default)]
-pub struct Ownership(RwLock<BTreeSet<i32>>);
+pub struct Ownership {
+    partitions: RwLock<BTreeSet<i32>>,
+    generation: AtomicU64,
+}
 
 impl Ownership {
     /// These and no others.
     pub fn set(&self, partitions: BTreeSet<i32>) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = partitions;
+        *self.partitions.write().unwrap_or_else(PoisonError::into_inner) = partitions;
+        self.generation.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// How often they have changed: what is known of some partitions says nothing of others.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::SeqCst)
     }
 
     fn contains(&self, partition: i32) -> bool {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).contains(&partition)
+        self.partitions.read().unwrap_or_else(PoisonError::into_inner).contains(&partition)
     }
 }
 

@@ -61,8 +61,9 @@ impl Health {
 
     /// Notes a part's condition.
     pub fn set(&self, part: Part, condition: Result<(), String>) {
-        self.parts.lock().unwrap_or_else(PoisonError::into_inner).insert(part, condition);
-        let may_read = self.is_well(Part::Database) && self.is_well(Part::Provider);
+        let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        parts.insert(part, condition);
+        let may_read = [Part::Database, Part::Provider].iter().all(|part| parts.get(part).is_some_and(Result::is_ok));
         self.may_read.send_if_modified(|before| std::mem::replace(before, may_read) != may_read);
     }
 

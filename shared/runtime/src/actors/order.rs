@@ -23,10 +23,19 @@ pub enum OrderMessage<S: Saga> {
 /// Why an order is woken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wake {
-    /// Everything that was on the log at this moment has been dealt with; none if that is not known.
-    pub caught_up: Option<Timestamp>,
+    /// How far the log has been read; none if that is not known.
+    pub caught_up: Option<CaughtUp>,
     /// Whether the order has rows in the outbox.
     pub unsent: bool,
+}
+
+/// How far the log has been read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CaughtUp {
+    /// Everything that was on the log at this moment has been dealt with,
+    pub at: Timestamp,
+    /// in the partitions that were this replica's in this generation of its ownership.
+    pub generation: u64,
 }
 
 /// What an order that was woken waits for.
@@ -139,7 +148,7 @@ impl<S: Saga> OrderActor<S> {
                 Due::Outside(effect) => {
                     (outcome_id::<S>(order, version), self.wiring.outside.perform(order, effect).await)
                 }
-                Due::Deadline { .. } if wake.caught_up.is_none_or(|caught_up| caught_up < due) => {
+                Due::Deadline { .. } if !self.has_read_up_to(due, wake.caught_up) => {
                     return Ok(Woken::AwaitsLog);
                 }
                 Due::Deadline { unsent, .. } if wake.unsent => (event_id(S::SERVICE, order, version, "unsent"), unsent),
@@ -151,12 +160,18 @@ impl<S: Saga> OrderActor<S> {
                 outcome
                 @ (Outcome::Nothing(..) | Outcome::Rejected(_) | Outcome::Refused(_) | Outcome::Unavailable) => {
                     // Nothing is lost: the order still wants it done, and the timers will come back to it.
-                    tracing::warn!(service = S::SERVICE, %order, ?outcome, "what was due was not taken");
+                    tracing::warn!(service = S::SERVICE, order_id = %order, ?outcome, "what was due was not taken");
                     break;
                 }
             }
         }
         Ok(Woken::Done)
+    }
+
+    /// Whether all that was on the log at this moment has been read, in the partitions that are this replica's now.
+    fn has_read_up_to(&self, moment: Timestamp, caught_up: Option<CaughtUp>) -> bool {
+        let generation = self.wiring.ownership.generation();
+        caught_up.is_some_and(|caught_up| caught_up.at >= moment && caught_up.generation == generation)
     }
 
     /// Loads the order. What it has to say and has not said is given to the publisher before anything that follows, so

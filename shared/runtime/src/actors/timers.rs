@@ -7,13 +7,12 @@
 
 use super::Wiring;
 use super::consumer::ConsumerMessage;
-use super::order::{Wake, Woken};
+use super::order::{CaughtUp, Wake, Woken};
 use super::router::RouterMessage;
 use crate::health::Part;
 use crate::saga::Saga;
 use crate::store::{Overdue, StoreError};
 use async_trait::async_trait;
-use contracts::{OrderId, Timestamp};
 use futures::future::join_all;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use std::sync::Arc;
@@ -33,8 +32,8 @@ pub enum TimersMessage {
     Tick,
     /// All orders that were due have been woken, and some wait for the log (true) or none.
     Woke(bool),
-    /// Everything that was on the log at this moment has been dealt with; none if that is not known.
-    CaughtUp(Option<Timestamp>),
+    /// How far the log has been read; none if that is not known.
+    CaughtUp(Option<CaughtUp>),
 }
 
 /// The actor.
@@ -43,8 +42,8 @@ pub struct Timers<S: Saga>(pub Arc<Wiring<S>>);
 /// What the timers know.
 #[derive(Debug, Default)]
 pub struct Waiting {
-    /// Everything that was on the log then has been dealt with.
-    caught_up: Option<Timestamp>,
+    /// How far the log has been read.
+    caught_up: Option<CaughtUp>,
     /// The consumer has been asked to catch up.
     asked: bool,
 }
@@ -52,7 +51,7 @@ pub struct Waiting {
 impl<S: Saga> Timers<S> {
     /// Wakes everything that is due here, one page after the other, each when the one before it is through: so no more
     /// is under way than that. Says whether any order waits for the log.
-    async fn wake(wiring: &Wiring<S>, caught_up: Option<Timestamp>) -> Result<bool, StoreError> {
+    async fn wake(wiring: &Wiring<S>, caught_up: Option<CaughtUp>) -> Result<bool, StoreError> {
         let now = wiring.clock.now();
         let mut after = None;
         let mut awaits_log = false;
@@ -66,14 +65,14 @@ impl<S: Saga> Timers<S> {
             awaits_log |= woken.await.contains(&Ok(Woken::AwaitsLog));
             match page.last() {
                 Some(Overdue { order, since, .. }) if page.len() as u64 == AT_A_TIME => {
-                    after = Some((*since, *order) as (Timestamp, OrderId));
+                    after = Some((*since, *order));
                 }
                 Some(_) | None => return Ok(awaits_log),
             }
         }
     }
 
-    fn look(&self, myself: ActorRef<TimersMessage>, caught_up: Option<Timestamp>) {
+    fn look(&self, myself: ActorRef<TimersMessage>, caught_up: Option<CaughtUp>) {
         let wiring = Arc::clone(&self.0);
         tokio::spawn(async move {
             let waking = Arc::clone(&wiring);
@@ -97,9 +96,10 @@ impl<S: Saga> Timers<S> {
     fn ask(&self, myself: ActorRef<TimersMessage>) {
         let wiring = Arc::clone(&self.0);
         tokio::spawn(async move {
-            let asked_at = wiring.clock.now();
+            // Both before the question: what is read and who reads may change while it is answered.
+            let now = CaughtUp { at: wiring.clock.now(), generation: wiring.ownership.generation() };
             let caught_up = tokio::time::timeout(PATIENCE, wiring.consumer.call(ConsumerMessage::CatchUp)).await;
-            let caught_up = matches!(caught_up, Ok(Ok(()))).then_some(asked_at);
+            let caught_up = matches!(caught_up, Ok(Ok(()))).then_some(now);
             let _ = myself.cast(TimersMessage::CaughtUp(caught_up));
         });
     }

@@ -1,0 +1,43 @@
+//! Row 35 of docs/reliability.md: a deadline counts only once everything that was on the log then has been read, in the
+//! partitions that are the replica's now. What it had read of others says nothing.
+
+use anyhow::Result;
+use contracts::OrderId;
+use e2e::rig::{self, Rig};
+use migrations::OrderMigrator;
+use order_service::saga::{OrderSaga, Stage};
+use runtime::actors::order::{CaughtUp, Wake, Woken};
+use runtime::actors::router::RouterMessage;
+use runtime::clock::{Clock, SystemClock};
+use std::sync::Arc;
+use uuid::Uuid;
+
+#[tokio::test]
+async fn what_was_read_before_a_rebalance_does_not_count() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let log = rig::log(directory.path()).await?;
+    let store = Arc::new(rig::store::<OrderSaga, OrderMigrator>(directory.path()).await?);
+    // A deadline that has passed as soon as the order is there.
+    let saga = OrderSaga { payment_deadline: Some(0), inventory_deadline: None };
+    let rig = Rig::without_consumer(saga, store, log).await?;
+    let order = OrderId(Uuid::now_v7());
+    rig.wiring.order(order, rig::placed()).await?;
+
+    let read = CaughtUp { at: SystemClock.now(), generation: rig.wiring.ownership.generation() };
+    rig.wiring.ownership.set([0].into());
+    let again = CaughtUp { generation: rig.wiring.ownership.generation(), ..read };
+    for (caught_up, woken, stage) in [
+        (None, Woken::AwaitsLog, Stage::AwaitingPayment),
+        (Some(read), Woken::AwaitsLog, Stage::AwaitingPayment),
+        (Some(again), Woken::Done, Stage::Failed),
+    ] {
+        let wake = Wake { caught_up, unsent: false };
+        assert_eq!(
+            rig.wiring.router.call(|reply| RouterMessage::Wake(order, wake, reply)).await?,
+            woken,
+            "{caught_up:?}"
+        );
+        assert_eq!(rig.load(order).await?.map(|state| state.stage), Some(stage), "{caught_up:?}");
+    }
+    rig.stop().await
+}
