@@ -172,14 +172,14 @@ async fn inject(run: &Arc<Run>, planned: Planned) -> Result<()> {
     }
 }
 
-/// Starts a replica, and notes in the background how long it takes until new orders are final again.
+/// Starts a replica, and notes in the background how long it takes until new orders are confirmed again.
 pub(super) fn start(run: &Arc<Run>, place: Place) -> Result<()> {
     run.fleet.start(place)?;
     run.notes.say(format!("start {}", place.name()));
     let run = Arc::clone(run);
     tokio::spawn(async move {
         if let Some(progress) = run.watch.until_progress(PATIENCE).await {
-            run.notes.lock().progress.push(progress);
+            run.notes.progress(place, progress);
         }
     });
     Ok(())

@@ -1,6 +1,8 @@
 //! What happened in a run, when, and what was wrong.
 
 use super::Run;
+use super::fleet::Place;
+use crate::programs::SERVICES;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
@@ -27,8 +29,8 @@ pub(super) struct Noted {
     pub(super) events: Vec<(Duration, String)>,
     /// Faults by kind.
     pub(super) faults: BTreeMap<&'static str, u64>,
-    /// How long it took after a start until a new order was final.
-    pub(super) progress: Vec<Duration>,
+    /// How long it took after a start until a new order was confirmed, by service.
+    pub(super) progress: BTreeMap<&'static str, Vec<Duration>>,
     /// What was measured besides, in words.
     pub(super) facts: Vec<String>,
     /// What was wrong.
@@ -68,6 +70,11 @@ impl Notes {
     pub(super) fn fault(&self, kind: &'static str, whom: &str) {
         *self.lock().faults.entry(kind).or_default() += 1;
         self.say(format!("{kind} {whom}"));
+    }
+
+    /// So long it took after the start of a replica until a new order was confirmed.
+    pub(super) fn progress(&self, place: Place, took: Duration) {
+        self.lock().progress.entry(SERVICES[place.service() as usize].1).or_default().push(took);
     }
 
     /// Something was measured.

@@ -29,7 +29,7 @@ pub(super) struct Report {
     pub(super) duplicates: usize,
     backlog: Duration,
     faults: BTreeMap<&'static str, u64>,
-    progress: Vec<Duration>,
+    progress: BTreeMap<&'static str, Vec<Duration>>,
     facts: Vec<String>,
     happened: Vec<(Duration, String)>,
     /// What was wrong.
@@ -72,7 +72,7 @@ impl Report {
             duplicates: records.len().saturating_sub(events.len()),
             backlog,
             faults: BTreeMap::new(),
-            progress: Vec::new(),
+            progress: BTreeMap::new(),
             facts: Vec::new(),
             happened: Vec::new(),
             problems: Vec::new(),
@@ -85,7 +85,7 @@ impl Report {
         let noted = std::mem::take(&mut *noted);
         (self.faults, self.facts, self.happened) = (noted.faults, noted.facts, noted.events);
         (self.progress, self.problems) = (noted.progress, noted.problems);
-        self.progress.sort();
+        self.progress.values_mut().for_each(|times| times.sort());
     }
 
     /// Whether nothing was wrong.
@@ -98,11 +98,6 @@ impl Report {
         let name = format!("{stage:?}");
         let of = self.ends.iter().filter(|(end, _)| end.split(' ').next() == Some(&name));
         of.map(|(_, count)| count).sum()
-    }
-
-    fn progress_at(&self, percent: usize) -> Option<Duration> {
-        let last = self.progress.len().checked_sub(1)?;
-        self.progress.get(last * percent / 100).copied()
     }
 
     /// As Markdown that reads well as it is.
@@ -119,12 +114,11 @@ impl Report {
         row("POSTs without a clear answer", listed(&self.unknown));
         row("ends", listed(&self.ends));
         row("records on the topics", format!("{}, of which {} are duplicates", self.records, self.duplicates));
-        if let (Some(median), Some(high), Some(max)) =
-            (self.progress_at(50), self.progress_at(95), self.progress.last())
-        {
-            let count = self.progress.len();
+        for (service, times) in &self.progress {
+            let [median, high, max] = [50, 95, 100].map(|percent| times[(times.len() - 1) * percent / 100]);
+            let count = times.len();
             let times = format!("median {median:.1?}, 95 % {high:.1?}, longest {max:.1?} ({count} starts)");
-            row("from a start until a new order was final", times);
+            row(&format!("from a start of {service}-service until a new order was confirmed"), times);
         }
         row("from the healing until all was read and final", format!("{:.1?}", self.backlog));
         for fact in &self.facts {
@@ -147,6 +141,8 @@ impl Report {
     /// As JSON.
     pub(super) fn json(&self) -> Result<String> {
         let millis = |duration: &Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        let progress: BTreeMap<_, Vec<_>> =
+            self.progress.iter().map(|(service, times)| (service, times.iter().map(millis).collect())).collect();
         Ok(serde_json::to_string_pretty(&json!({
             "title": self.heading,
             "well": self.is_well(),
@@ -157,7 +153,7 @@ impl Report {
             "ends": self.ends,
             "records": self.records,
             "duplicates": self.duplicates,
-            "progressMillis": self.progress.iter().map(millis).collect::<Vec<_>>(),
+            "progressMillis": progress,
             "backlogMillis": millis(&self.backlog),
             "facts": self.facts,
             "problems": self.problems.iter().map(|problem| problem.what.clone()).collect::<Vec<_>>(),

@@ -111,15 +111,15 @@ async fn postgres_away(run: &Arc<Run>) -> Result<()> {
     run.notes.say("PostgreSQL is started");
     let progress = run.watch.until_progress(Duration::from_secs(60)).await;
     match progress {
-        Some(took) => run.notes.fact(format!("new orders were final {took:.1?} after PostgreSQL was back")),
-        None => run.notes.problem("no new order was final within 60 s after PostgreSQL was back"),
+        Some(took) => run.notes.fact(format!("new orders were confirmed {took:.1?} after PostgreSQL was back")),
+        None => run.notes.problem("no new order was confirmed within 60 s after PostgreSQL was back"),
     }
     note_backlog(run).await;
     tokio::time::sleep(LEAD).await;
     Ok(())
 }
 
-/// `kill -9`, again and again, of any service: new orders are final again soon after each start.
+/// `kill -9`, again and again, of any service: new orders are confirmed again soon after each start.
 async fn kills(run: &Arc<Run>) -> Result<()> {
     let limit = Duration::from_secs(if run.options.dynamic { 10 } else { 3 });
     let mut rng = Rng::with_seed(run.options.seed);
@@ -139,13 +139,15 @@ async fn kills(run: &Arc<Run>) -> Result<()> {
         }
         match run.watch.until_progress(Duration::from_secs(60)).await {
             Some(took) => {
-                run.notes.lock().progress.push(took);
+                run.notes.progress(place, took);
                 if took > limit {
-                    run.notes
-                        .problem(format!("{}: no new order was final for {took:.1?} after its start", place.name()));
+                    run.notes.problem(format!(
+                        "{}: no new order was confirmed for {took:.1?} after its start",
+                        place.name()
+                    ));
                 }
             }
-            None => run.notes.problem(format!("{}: no new order was final within 60 s of its start", place.name())),
+            None => run.notes.problem(format!("{}: no new order was confirmed within 60 s of its start", place.name())),
         }
         tokio::time::sleep(Duration::from_millis(rng.u64(0..700))).await;
     }
@@ -266,7 +268,7 @@ async fn drain(run: &Arc<Run>) -> Result<()> {
             }
             run.fleet.start(place)?;
             if run.watch.until_progress(Duration::from_secs(30)).await.is_none() {
-                run.notes.problem(format!("{}: no new order was final within 30 s of its start", place.name()));
+                run.notes.problem(format!("{}: no new order was confirmed within 30 s of its start", place.name()));
             }
             tokio::time::sleep(Duration::from_secs(1)).await;
         }

@@ -5,7 +5,8 @@ use crate::programs::Stack;
 use anyhow::{Context, Result};
 use contracts::Timestamp;
 use runtime::clock::{Clock, SystemClock};
-use sea_orm::{ConnectionTrait, DbBackend, Statement};
+use runtime::database::Database;
+use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Statement};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -24,8 +25,11 @@ pub(super) struct Seen {
     pub(super) finals: i64,
     /// The others.
     pub(super) pending: i64,
-    /// When the youngest final order was placed.
-    pub(super) youngest_final: Timestamp,
+    /// When the youngest CONFIRMED order was placed. One that is called off at once is final without anybody but
+    /// order-service; one that is confirmed needs payment and inventory as well.
+    pub(super) youngest_confirmed: Timestamp,
+    /// When the youngest notice of a confirmation that was sent was recorded.
+    pub(super) youngest_notice: Timestamp,
     /// When the oldest order that is not final was placed.
     pub(super) oldest_pending: Option<Timestamp>,
 }
@@ -37,18 +41,27 @@ pub(super) struct Watch {
 }
 
 const LOOK: &str = "SELECT count(*) FILTER (WHERE final), count(*) FILTER (WHERE NOT final),
-    coalesce(max(created_at) FILTER (WHERE final), 0), min(created_at) FILTER (WHERE NOT final)
-    FROM (SELECT stage IN ('CONFIRMED', 'FAILED', 'CANCELLED') AS final, created_at FROM orders) AS orders";
+    coalesce(max(created_at) FILTER (WHERE stage = 'CONFIRMED'), 0), min(created_at) FILTER (WHERE NOT final)
+    FROM (SELECT stage, stage IN ('CONFIRMED', 'FAILED', 'CANCELLED') AS final, created_at FROM orders) AS orders";
+const LOOK_AT_NOTICES: &str = "SELECT coalesce(max(created_at), 0) FROM notifications
+    WHERE status = 'SENT' AND occasion = 'ORDER_CONFIRMED'";
+
+async fn one_row(database: &Database, query: &str) -> Result<QueryResult> {
+    let statement = Statement::from_string(DbBackend::Postgres, query);
+    tokio::time::timeout(PATIENCE, database.read.query_one_raw(statement)).await??.context("no row")
+}
 
 async fn look(databases: &Databases) -> Result<Seen> {
     let at = SystemClock.now();
-    let statement = Statement::from_string(DbBackend::Postgres, LOOK);
-    let row = tokio::time::timeout(PATIENCE, databases.0[0].read.query_one_raw(statement)).await??.context("no row")?;
+    let [order, _, _, notification] = &databases.0;
+    let row = one_row(order, LOOK).await?;
+    let notice = one_row(notification, LOOK_AT_NOTICES).await?;
     Ok(Seen {
         at,
         finals: row.try_get_by_index(0)?,
         pending: row.try_get_by_index(1)?,
-        youngest_final: Timestamp(row.try_get_by_index(2)?),
+        youngest_confirmed: Timestamp(row.try_get_by_index(2)?),
+        youngest_notice: Timestamp(notice.try_get_by_index(0)?),
         oldest_pending: row.try_get_by_index::<Option<i64>>(3)?.map(Timestamp),
     })
 }
@@ -83,10 +96,11 @@ impl Watch {
         matches!(waited, Ok(Ok(_))).then(|| started.elapsed())
     }
 
-    /// Waits until an order that is placed from now on is final.
+    /// Waits until an order that is placed from now on is confirmed and a customer is told of a confirmation, which
+    /// takes all four services.
     pub(super) async fn until_progress(&self, patience: Duration) -> Option<Duration> {
         let now = SystemClock.now();
-        self.until(patience, |seen| seen.youngest_final >= now).await
+        self.until(patience, |seen| seen.youngest_confirmed.min(seen.youngest_notice) >= now).await
     }
 
     /// Waits until every order that was placed before now is final.
