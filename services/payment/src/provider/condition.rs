@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 const ENOUGH: u32 = 5;
 /// How long the service waits for those that it is asking for already, before it lets new payments try. What goes
 /// wrong may be a few payments' own, and with them alone nobody would ever learn that the provider is there.
-const WAIT_MS: i64 = 30_000;
+const WAIT_MS: i64 = 5_000;
 
 /// The provider's condition, which the service's health shows. While it is away, no new orders are read.
 pub struct Condition {
