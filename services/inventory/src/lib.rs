@@ -11,33 +11,34 @@ pub mod stock;
 pub mod store;
 pub mod tree;
 
-use anyhow::Result;
 use api::Api;
 use poem_openapi::OpenApiService;
 use runtime::actors::{Nowhere, Wiring};
 use runtime::health::Health;
 use runtime::http::{Operations, edge};
-use runtime::program::{Ports, Running};
+use runtime::program::{Ports, Running, Starting};
 use runtime::saga::Saga;
 use runtime::store::sql::SqlStore;
 use saga::InventorySaga;
 use std::sync::Arc;
 
 /// Starts the service with these rules.
-pub async fn start(ports: Ports, saga: InventorySaga, initial_stock: &[(String, i64)]) -> Result<Running> {
-    stock::write_initial(&ports.database, initial_stock).await?;
-    let health = Arc::new(Health::starting(false));
-    let wiring = Wiring::new(
-        saga,
-        Arc::new(SqlStore::new(saga, ports.database.clone())),
-        ports.log,
-        ports.clock,
-        Arc::new(Nowhere),
-        Arc::clone(&health),
-    );
-    let routes = (Api::new(ports.database.clone()), Operations { health, metrics: ports.metrics });
-    let api = OpenApiService::new(routes, InventorySaga::SERVICE, env!("CARGO_PKG_VERSION"))
-        .description("Keeps the stock, and holds what orders need.");
-    let app = edge(InventorySaga::SERVICE, api);
-    Running::start(ports.database, ports.listener, app, |http| tree::tree(&wiring, ports.attempts, http)).await
+pub fn start(ports: Ports, saga: InventorySaga, initial_stock: &[(String, i64)]) -> Starting<'_> {
+    Box::pin(async move {
+        stock::write_initial(&ports.database, initial_stock).await?;
+        let health = Arc::new(Health::starting(false));
+        let wiring = Wiring::new(
+            saga,
+            Arc::new(SqlStore::new(saga, ports.database.clone())),
+            ports.log,
+            ports.clock,
+            Arc::new(Nowhere),
+            Arc::clone(&health),
+        );
+        let routes = (Api::new(ports.database.clone()), Operations { health, metrics: ports.metrics });
+        let api = OpenApiService::new(routes, InventorySaga::SERVICE, env!("CARGO_PKG_VERSION"))
+            .description("Keeps the stock, and holds what orders need.");
+        let app = edge(InventorySaga::SERVICE, api);
+        Running::start(ports.database, ports.listener, app, |http| tree::tree(&wiring, ports.attempts, http)).await
+    })
 }

@@ -11,33 +11,34 @@ pub mod saga;
 pub mod store;
 pub mod tree;
 
-use anyhow::Result;
 use api::Api;
 use channel::Channels;
 use poem_openapi::OpenApiService;
 use runtime::actors::Wiring;
 use runtime::health::Health;
 use runtime::http::{Operations, edge};
-use runtime::program::{Ports, Running};
+use runtime::program::{Ports, Running, Starting};
 use runtime::saga::Saga;
 use runtime::store::sql::SqlStore;
 use saga::NotificationSaga;
 use std::sync::Arc;
 
 /// Starts the service.
-pub async fn start(ports: Ports) -> Result<Running> {
-    let health = Arc::new(Health::starting(false));
-    let wiring = Wiring::new(
-        NotificationSaga,
-        Arc::new(SqlStore::new(NotificationSaga, ports.database.clone())),
-        ports.log,
-        Arc::clone(&ports.clock),
-        Arc::new(Channels { clock: Arc::clone(&ports.clock) }),
-        Arc::clone(&health),
-    );
-    let routes = (Api::new(ports.database.clone()), Operations { health, metrics: ports.metrics });
-    let api = OpenApiService::new(routes, NotificationSaga::SERVICE, env!("CARGO_PKG_VERSION"))
-        .description("Tells customers how their orders ended.");
-    let app = edge(NotificationSaga::SERVICE, api);
-    Running::start(ports.database, ports.listener, app, |http| tree::tree(&wiring, ports.attempts, http)).await
+pub fn start(ports: Ports) -> Starting<'static> {
+    Box::pin(async move {
+        let health = Arc::new(Health::starting(false));
+        let wiring = Wiring::new(
+            NotificationSaga,
+            Arc::new(SqlStore::new(NotificationSaga, ports.database.clone())),
+            ports.log,
+            Arc::clone(&ports.clock),
+            Arc::new(Channels { clock: Arc::clone(&ports.clock) }),
+            Arc::clone(&health),
+        );
+        let routes = (Api::new(ports.database.clone()), Operations { health, metrics: ports.metrics });
+        let api = OpenApiService::new(routes, NotificationSaga::SERVICE, env!("CARGO_PKG_VERSION"))
+            .description("Tells customers how their orders ended.");
+        let app = edge(NotificationSaga::SERVICE, api);
+        Running::start(ports.database, ports.listener, app, |http| tree::tree(&wiring, ports.attempts, http)).await
+    })
 }

@@ -10,32 +10,33 @@ pub mod saga;
 pub mod store;
 pub mod tree;
 
-use anyhow::Result;
 use api::Api;
 use poem_openapi::OpenApiService;
 use runtime::actors::{Nowhere, Wiring};
 use runtime::health::Health;
 use runtime::http::{Operations, edge};
-use runtime::program::{Ports, Running};
+use runtime::program::{Ports, Running, Starting};
 use runtime::saga::Saga;
 use runtime::store::sql::SqlStore;
 use saga::OrderSaga;
 use std::sync::Arc;
 
 /// Starts the service with these rules. Beyond `limit` orders that are under way no more are taken on.
-pub async fn start(ports: Ports, saga: OrderSaga, limit: u64) -> Result<Running> {
-    let health = Arc::new(Health::starting(true));
-    let wiring = Wiring::new(
-        saga,
-        Arc::new(SqlStore::new(saga, ports.database.clone())),
-        ports.log,
-        ports.clock,
-        Arc::new(Nowhere),
-        Arc::clone(&health),
-    );
-    let routes = (Api::new(Arc::clone(&wiring), limit), Operations { health, metrics: ports.metrics });
-    let api = OpenApiService::new(routes, OrderSaga::SERVICE, env!("CARGO_PKG_VERSION"))
-        .description("Takes orders over HTTP and sees them through payment and stock to their end.");
-    let app = edge(OrderSaga::SERVICE, api);
-    Running::start(ports.database, ports.listener, app, |http| tree::tree(&wiring, ports.attempts, http)).await
+pub fn start(ports: Ports, saga: OrderSaga, limit: u64) -> Starting<'static> {
+    Box::pin(async move {
+        let health = Arc::new(Health::starting(true));
+        let wiring = Wiring::new(
+            saga,
+            Arc::new(SqlStore::new(saga, ports.database.clone())),
+            ports.log,
+            ports.clock,
+            Arc::new(Nowhere),
+            Arc::clone(&health),
+        );
+        let routes = (Api::new(Arc::clone(&wiring), limit), Operations { health, metrics: ports.metrics });
+        let api = OpenApiService::new(routes, OrderSaga::SERVICE, env!("CARGO_PKG_VERSION"))
+            .description("Takes orders over HTTP and sees them through payment and stock to their end.");
+        let app = edge(OrderSaga::SERVICE, api);
+        Running::start(ports.database, ports.listener, app, |http| tree::tree(&wiring, ports.attempts, http)).await
+    })
 }

@@ -10,7 +10,6 @@ pub mod faults;
 pub mod ledger;
 pub mod store;
 
-use anyhow::Result;
 use api::Api;
 use config::Settings;
 use faults::Faults;
@@ -25,40 +24,43 @@ use runtime::config::BadSetting;
 use runtime::database::DatabaseSettings;
 use runtime::health::{Health, Part};
 use runtime::http::{Operations, edge};
-use runtime::program::{Running, Stop, open_database};
+use runtime::program::{Running, Starting, Stop, open_database};
 use std::sync::Arc;
 use store::Ledger;
 
 const SERVICE: &str = "payment-sandbox";
 
 /// Starts the sandbox.
-pub async fn start(settings: &Settings, metrics: Option<PrometheusHandle>, stop: &Stop) -> Result<Running> {
-    let terms = settings.terms()?;
-    let listener = settings.common.listen(settings.http_port)?;
-    if let Some(directory) = settings.ledger.parent() {
-        let bad = |error| BadSetting::new("--ledger", format!("{}: {error}", directory.display()));
-        std::fs::create_dir_all(directory).map_err(bad)?;
-    }
-    let file = DatabaseSettings::Sqlite(settings.ledger.clone());
-    let database = open_database::<SandboxMigrator>("--ledger", &file, stop).await?;
-    let ledger = Arc::new(Ledger { database: database.clone(), terms, clock: Arc::new(SystemClock) });
-    let health = Arc::new(Health::starting(true));
-    // It reads no event log, so there is none to wait for.
-    health.set(Part::EventLog, Ok(()));
-    let writer = Address::<Request<Ledger>>::default();
-    let routes = (
-        Api::new(Arc::clone(&ledger), writer.clone(), Faults::new(settings.seed)),
-        Operations { health: Arc::clone(&health), metrics },
-    );
-    let api = OpenApiService::new(routes, SERVICE, env!("CARGO_PKG_VERSION"))
-        .description("A payment provider to try things out on: it keeps books, moves no money, and fails on demand.");
-    Running::start(database, listener, edge(SERVICE, api), |http| Tree {
-        service: SERVICE,
-        children: vec![
-            Child::new("ledger", move || GroupCommit(Arc::clone(&ledger)), move |actor| writer.set(actor)),
-            Child::new("http", http, |_| {}),
-        ],
-        health,
+pub fn start<'a>(settings: &'a Settings, metrics: Option<PrometheusHandle>, stop: &'a Stop) -> Starting<'a> {
+    Box::pin(async move {
+        let terms = settings.terms()?;
+        let listener = settings.common.listen(settings.http_port)?;
+        if let Some(directory) = settings.ledger.parent() {
+            let bad = |error| BadSetting::new("--ledger", format!("{}: {error}", directory.display()));
+            std::fs::create_dir_all(directory).map_err(bad)?;
+        }
+        let file = DatabaseSettings::Sqlite(settings.ledger.clone());
+        let database = open_database::<SandboxMigrator>("--ledger", &file, stop).await?;
+        let ledger = Arc::new(Ledger { database: database.clone(), terms, clock: Arc::new(SystemClock) });
+        let health = Arc::new(Health::starting(true));
+        // It reads no event log, so there is none to wait for.
+        health.set(Part::EventLog, Ok(()));
+        let writer = Address::<Request<Ledger>>::default();
+        let routes = (
+            Api::new(Arc::clone(&ledger), writer.clone(), Faults::new(settings.seed)),
+            Operations { health: Arc::clone(&health), metrics },
+        );
+        let api = OpenApiService::new(routes, SERVICE, env!("CARGO_PKG_VERSION")).description(
+            "A payment provider to try things out on: it keeps books, moves no money, and fails on demand.",
+        );
+        Running::start(database, listener, edge(SERVICE, api), |http| Tree {
+            service: SERVICE,
+            children: vec![
+                Child::new("ledger", move || GroupCommit(Arc::clone(&ledger)), move |actor| writer.set(actor)),
+                Child::new("http", http, |_| {}),
+            ],
+            health,
+        })
+        .await
     })
-    .await
 }

@@ -13,7 +13,6 @@ pub mod saga;
 pub mod store;
 pub mod tree;
 
-use anyhow::Result;
 use api::Api;
 use attention::Watched;
 use poem_openapi::OpenApiService;
@@ -21,25 +20,28 @@ use provider::{Provided, Provider};
 use runtime::actors::Wiring;
 use runtime::health::Health;
 use runtime::http::{Operations, edge};
-use runtime::program::{Ports, Running};
+use runtime::program::{Ports, Running, Starting};
 use runtime::saga::Saga;
 use saga::PaymentSaga;
 use std::sync::Arc;
 
 /// Starts the service.
-pub async fn start(ports: Ports, provider: Provider) -> Result<Running> {
-    let health = Arc::new(Health::starting(false));
-    let wiring = Wiring::new(
-        PaymentSaga,
-        Arc::new(Watched::new(ports.database.clone())),
-        ports.log,
-        Arc::clone(&ports.clock),
-        Arc::new(Provided::new(provider, Arc::clone(&ports.clock), Arc::clone(&health))),
-        Arc::clone(&health),
-    );
-    let routes = (Api::new(ports.database.clone(), Arc::clone(&wiring)), Operations { health, metrics: ports.metrics });
-    let api = OpenApiService::new(routes, PaymentSaga::SERVICE, env!("CARGO_PKG_VERSION"))
-        .description("Charges orders, and gives back what was charged for orders that end.");
-    let app = edge(PaymentSaga::SERVICE, api);
-    Running::start(ports.database, ports.listener, app, |http| tree::tree(&wiring, ports.attempts, http)).await
+pub fn start(ports: Ports, provider: Provider) -> Starting<'static> {
+    Box::pin(async move {
+        let health = Arc::new(Health::starting(false));
+        let wiring = Wiring::new(
+            PaymentSaga,
+            Arc::new(Watched::new(ports.database.clone())),
+            ports.log,
+            Arc::clone(&ports.clock),
+            Arc::new(Provided::new(provider, Arc::clone(&ports.clock), Arc::clone(&health))),
+            Arc::clone(&health),
+        );
+        let routes =
+            (Api::new(ports.database.clone(), Arc::clone(&wiring)), Operations { health, metrics: ports.metrics });
+        let api = OpenApiService::new(routes, PaymentSaga::SERVICE, env!("CARGO_PKG_VERSION"))
+            .description("Charges orders, and gives back what was charged for orders that end.");
+        let app = edge(PaymentSaga::SERVICE, api);
+        Running::start(ports.database, ports.listener, app, |http| tree::tree(&wiring, ports.attempts, http)).await
+    })
 }

@@ -11,7 +11,7 @@ use crate::event_log::kafka::KafkaLog;
 use crate::health::Health;
 use crate::http::HttpServer;
 use anyhow::{Context, Result, anyhow};
-use futures::future::{join_all, select_all};
+use futures::future::{BoxFuture, join_all, select_all};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use poem::endpoint::BoxEndpoint;
 use ractor::{Actor, ActorRef};
@@ -189,6 +189,9 @@ pub async fn ports<M: MigratorTrait>(
         attempts: common.attempts(),
     })
 }
+
+/// A service that starts. Boxed, so that a service is compiled once, in its own crate, and not again in every program.
+pub type Starting<'a> = BoxFuture<'a, Result<Running>>;
 
 /// A service that runs.
 pub struct Running {
