@@ -282,7 +282,7 @@ impl Saga for InventorySaga {
     }
 
     fn due(reservation: &Reservation) -> Option<(Timestamp, Due<Input, Infallible>)> {
-        let overdue = Due::Deadline { passed: Input::OrderOverdue, unsent: Input::OrderOverdue };
+        let overdue = Due::Deadline { passed: Input::OrderOverdue, excused: None };
         reservation.deadline.map(|deadline| (deadline, overdue))
     }
 

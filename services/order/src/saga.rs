@@ -136,8 +136,8 @@ pub enum Input {
     PaymentOverdue,
     /// The stock's answer did not come in time.
     InventoryOverdue,
-    /// Time has passed, but `order.created` has not reached the log yet.
-    Unpublished,
+    /// Time has passed, but the log was away meanwhile, so that nobody could answer.
+    LogWasAway,
 }
 
 /// What can happen to an order.
@@ -191,7 +191,7 @@ impl Saga for OrderSaga {
                 | Input::RefundRequested
                 | Input::PaymentRefunded
                 | Input::InventoryReleased => Decision::Rejected(Rejection::UnknownOrder),
-                Input::PaymentOverdue | Input::InventoryOverdue | Input::Unpublished => {
+                Input::PaymentOverdue | Input::InventoryOverdue | Input::LogWasAway => {
                     Decision::Nothing(Nothing::Unreachable)
                 }
             },
@@ -210,7 +210,7 @@ impl Saga for OrderSaga {
                 Input::PaymentOverdue => {
                     end(order, input, failed(PAYMENT_TIMEOUT, "the payment was not answered in time"))
                 }
-                Input::Unpublished => Decision::event(Event::DeadlineMoved(until(self.payment_deadline))),
+                Input::LogWasAway => Decision::event(Event::DeadlineMoved(until(self.payment_deadline))),
                 Input::InventoryReleased => Decision::Nothing(Nothing::Unreachable),
                 Input::InventoryOverdue => Decision::Nothing(Nothing::Late),
             },
@@ -224,7 +224,8 @@ impl Saga for OrderSaga {
                     end(order, input, failed(INVENTORY_TIMEOUT, "the stock was not answered in time"))
                 }
                 Input::PaymentFailed(_) | Input::InventoryReleased => Decision::Nothing(Nothing::Unreachable),
-                Input::PaymentOverdue | Input::Unpublished => Decision::Nothing(Nothing::Late),
+                Input::LogWasAway => Decision::event(Event::DeadlineMoved(until(self.inventory_deadline))),
+                Input::PaymentOverdue => Decision::Nothing(Nothing::Late),
             },
             Stage::Confirmed => match input {
                 Input::Place(_) | Input::InventoryReserved => Decision::Nothing(Nothing::Duplicate),
@@ -235,9 +236,7 @@ impl Saga for OrderSaga {
                 | Input::RefundRequested
                 | Input::PaymentRefunded
                 | Input::InventoryReleased => Decision::Nothing(Nothing::Unreachable),
-                Input::PaymentOverdue | Input::InventoryOverdue | Input::Unpublished => {
-                    Decision::Nothing(Nothing::Late)
-                }
+                Input::PaymentOverdue | Input::InventoryOverdue | Input::LogWasAway => Decision::Nothing(Nothing::Late),
             },
             Stage::Failed => match input {
                 Input::Place(_) => Decision::Nothing(Nothing::Duplicate),
@@ -247,9 +246,7 @@ impl Saga for OrderSaga {
                 }
                 Input::InventoryReserved | Input::InventoryFailed(_) => Decision::Nothing(Nothing::Late),
                 Input::InventoryReleased => Decision::Nothing(Nothing::Informs),
-                Input::PaymentOverdue | Input::InventoryOverdue | Input::Unpublished => {
-                    Decision::Nothing(Nothing::Late)
-                }
+                Input::PaymentOverdue | Input::InventoryOverdue | Input::LogWasAway => Decision::Nothing(Nothing::Late),
             },
             Stage::Cancelled => match input {
                 Input::Place(_) | Input::Cancel(_) => Decision::Nothing(Nothing::Duplicate),
@@ -258,9 +255,7 @@ impl Saga for OrderSaga {
                 }
                 Input::InventoryReserved | Input::InventoryFailed(_) => Decision::Nothing(Nothing::Late),
                 Input::InventoryReleased => Decision::Nothing(Nothing::Informs),
-                Input::PaymentOverdue | Input::InventoryOverdue | Input::Unpublished => {
-                    Decision::Nothing(Nothing::Late)
-                }
+                Input::PaymentOverdue | Input::InventoryOverdue | Input::LogWasAway => Decision::Nothing(Nothing::Late),
             },
         }
     }
@@ -285,15 +280,12 @@ impl Saga for OrderSaga {
     }
 
     fn due(order: &Order) -> Option<(Timestamp, Due<Input, Infallible>)> {
-        let waits = match order.stage {
-            Stage::AwaitingPayment => Due::Deadline { passed: Input::PaymentOverdue, unsent: Input::Unpublished },
-            // The payment's answer shows that the order is published.
-            Stage::AwaitingInventory => {
-                Due::Deadline { passed: Input::InventoryOverdue, unsent: Input::InventoryOverdue }
-            }
+        let passed = match order.stage {
+            Stage::AwaitingPayment => Input::PaymentOverdue,
+            Stage::AwaitingInventory => Input::InventoryOverdue,
             Stage::Unknown | Stage::Confirmed | Stage::Failed | Stage::Cancelled => return None,
         };
-        order.deadline.map(|deadline| (deadline, waits))
+        order.deadline.map(|deadline| (deadline, Due::Deadline { passed, excused: Some(Input::LogWasAway) }))
     }
 
     fn opens(input: &Input) -> bool {
@@ -360,7 +352,7 @@ fn money_after(money: Money, input: &Input, ended: bool) -> Money {
         | Input::InventoryReleased
         | Input::PaymentOverdue
         | Input::InventoryOverdue
-        | Input::Unpublished => money,
+        | Input::LogWasAway => money,
     }
 }
 

@@ -22,7 +22,7 @@ use crate::saga::{Caused, Saga};
 use crate::store::{Backlog, Store};
 use async_trait::async_trait;
 use consumer::{Attempts, Consumer, ConsumerMessage};
-use contracts::OrderId;
+use contracts::{OrderId, Timestamp};
 use group_commit::{GroupCommit, Request};
 use journal::{Journal, Loader};
 use order::Outcome;
@@ -31,7 +31,7 @@ use ractor::rpc::CallResult;
 use ractor::{ActorRef, Message, RpcReplyPort};
 use router::{Router, RouterMessage};
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use supervisor::Child;
 use timers::Timers;
@@ -124,11 +124,12 @@ impl Ownership {
     }
 }
 
-/// How much is waiting, as it was last counted.
+/// How much is waiting, as it was last counted, and what that says of the log.
 #[derive(Debug, Default)]
 pub struct Load {
     waiting: AtomicU64,
     unsent: AtomicU64,
+    log_was_away_at: AtomicI64,
 }
 
 impl Load {
@@ -136,6 +137,16 @@ impl Load {
     pub fn set(&self, backlog: Backlog) {
         self.waiting.store(backlog.waiting, Ordering::Relaxed);
         self.unsent.store(backlog.unsent, Ordering::Relaxed);
+    }
+
+    /// Notes that until this moment the log took nothing, or not soon.
+    pub fn note_log_away(&self, until: Timestamp) {
+        self.log_was_away_at.fetch_max(until.0, Ordering::Relaxed);
+    }
+
+    /// When the log last took nothing, or not soon.
+    pub fn log_was_away_at(&self) -> Timestamp {
+        Timestamp(self.log_was_away_at.load(Ordering::Relaxed))
     }
 
     /// Orders that are under way at the other services: with something due, and nothing in the outbox.

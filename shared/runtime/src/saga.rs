@@ -76,8 +76,8 @@ pub enum Due<I, E> {
     Deadline {
         /// The input that says so.
         passed: I,
-        /// The input instead, while what this order has to say has not reached the log: nobody could answer yet.
-        unsent: I,
+        /// The input instead, if the log was away meanwhile, so that nobody could answer. None if that is no excuse.
+        excused: Option<I>,
     },
 }
 

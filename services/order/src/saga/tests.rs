@@ -21,7 +21,7 @@ fn inputs() -> Vec<Row<'static, OrderSaga>> {
         ("`inventory.released`", Input::InventoryReleased),
         ("payment deadline", Input::PaymentOverdue),
         ("inventory deadline", Input::InventoryOverdue),
-        ("deadline, `order.created` not published", Input::Unpublished),
+        ("deadline, but the log was away", Input::LogWasAway),
     ]
 }
 
@@ -152,7 +152,8 @@ fn a_deadline_counts_in_its_own_stage_and_a_late_success_is_compensated() {
             Some(INVENTORY_TIMEOUT),
         ),
         (&[PaymentConfirmed, InventoryReserved, InventoryOverdue], Stage::Confirmed, Money::Charged, None),
-        (&[Unpublished, Unpublished], Stage::AwaitingPayment, Money::Unknown, None),
+        (&[PaymentConfirmed, LogWasAway], Stage::AwaitingInventory, Money::Charged, None),
+        (&[LogWasAway, LogWasAway], Stage::AwaitingPayment, Money::Unknown, None),
     ];
     for (inputs, stage, money, code) in rows {
         let mut story = Story::<OrderSaga>::default();

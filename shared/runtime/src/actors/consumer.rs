@@ -155,7 +155,10 @@ impl<S: Saga> Consumer<S> {
                 reading.let_go();
             }
             Change::Away(why) => self.wiring.health.set(Part::EventLog, Err(why)),
-            Change::Back => self.wiring.health.set(Part::EventLog, Ok(())),
+            Change::Back => {
+                self.wiring.load.note_log_away(self.wiring.clock.now());
+                self.wiring.health.set(Part::EventLog, Ok(()));
+            }
             Change::Broken(why) => {
                 self.wiring.ownership.set(BTreeSet::new());
                 self.wiring.health.set(Part::EventLog, Err(why.clone()));

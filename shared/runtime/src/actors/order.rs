@@ -148,10 +148,14 @@ impl<S: Saga> OrderActor<S> {
                 Due::Outside(effect) => {
                     (outcome_id::<S>(order, version), self.wiring.outside.perform(order, effect).await)
                 }
+                Due::Deadline { excused: Some(excused), .. }
+                    if wake.unsent || self.wiring.load.log_was_away_at() >= current.updated_at =>
+                {
+                    (event_id(S::SERVICE, order, version, "excused"), excused)
+                }
                 Due::Deadline { .. } if !self.has_read_up_to(due, wake.caught_up) => {
                     return Ok(Woken::AwaitsLog);
                 }
-                Due::Deadline { unsent, .. } if wake.unsent => (event_id(S::SERVICE, order, version, "unsent"), unsent),
                 Due::Deadline { passed, .. } => (event_id(S::SERVICE, order, version, "deadline"), passed),
             };
             let cause = Caused { origin: Origin::Here, id, correlation_id, traceparent, input };

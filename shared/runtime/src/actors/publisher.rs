@@ -38,6 +38,8 @@ const PAGE: u64 = 1_000;
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long an order's first version is left to the replica that took it on, in milliseconds.
 pub(super) const YOUNG: i64 = 2_000;
+/// The age of the oldest row, in microseconds, from which on the log is taken to be away.
+const AWAY: i64 = 2_000_000;
 /// How long rows that were sent may stay in the table, so that many go together. A crash sends them once more.
 const DELETE_AFTER: Duration = Duration::from_millis(20);
 /// Rows in the table, beyond which the service takes nothing on.
@@ -251,7 +253,11 @@ impl<S: Saga> Publisher<S> {
     }
 
     fn note(&self, backlog: Backlog) {
-        let age = backlog.oldest_unsent.map_or(0, |oldest| (self.0.clock.now().0 - oldest.0).max(0));
+        let now = self.0.clock.now();
+        let age = backlog.oldest_unsent.map_or(0, |oldest| (now.0 - oldest.0).max(0));
+        if age > AWAY {
+            self.0.load.note_log_away(now);
+        }
         metrics::gauge!("outbox_pending", "service" => S::SERVICE).set(backlog.unsent as f64);
         metrics::gauge!("outbox_oldest_age_seconds", "service" => S::SERVICE).set((age / 1_000_000) as f64);
         metrics::gauge!("orders_waiting", "service" => S::SERVICE).set(backlog.waiting as f64);

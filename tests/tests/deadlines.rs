@@ -1,5 +1,5 @@
 //! Row 35 of docs/reliability.md: a deadline counts only once everything that was on the log then has been read, in the
-//! partitions that are the replica's now. What it had read of others says nothing.
+//! partitions that are the replica's now (what it had read of others says nothing), and while the log was there at all.
 
 use anyhow::Result;
 use contracts::OrderId;
@@ -39,5 +39,30 @@ async fn what_was_read_before_a_rebalance_does_not_count() -> Result<()> {
         );
         assert_eq!(rig.load(order).await?.map(|state| state.stage), Some(stage), "{caught_up:?}");
     }
+    rig.stop().await
+}
+
+#[tokio::test]
+async fn an_order_that_waited_while_the_log_was_away_gets_its_time_again() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let log = rig::log(directory.path()).await?;
+    let store = Arc::new(rig::store::<OrderSaga, OrderMigrator>(directory.path()).await?);
+    let saga = OrderSaga { payment_deadline: Some(0), inventory_deadline: None };
+    let rig = Rig::without_consumer(saga, store, log).await?;
+    let order = OrderId(Uuid::now_v7());
+    rig.wiring.order(order, rig::placed()).await?;
+    let deadline = async || anyhow::Ok(rig.load(order).await?.and_then(|state| state.deadline));
+    let wake =
+        || rig.wiring.router.call(|reply| RouterMessage::Wake(order, Wake { caught_up: None, unsent: false }, reply));
+    let first = deadline().await?;
+
+    rig.wiring.load.note_log_away(SystemClock.now());
+    wake().await?;
+    let second = deadline().await?;
+    assert!(second > first, "{second:?} is not later than {first:?}");
+
+    // Once, not again and again.
+    wake().await?;
+    assert_eq!(deadline().await?, second);
     rig.stop().await
 }
