@@ -1,20 +1,24 @@
 //! The HTTP API of order-service.
 
 use crate::saga::{Details, Input, Order, OrderSaga, Stage};
+use crate::waiting::{Ended, Waiting, is_final};
 use contracts::{Money, OrderId, OrderLine, event_id, is_iso4217};
+use poem::web::Data;
 use poem_openapi::param::{Header, Path};
 use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Enum, Object, OpenApi, Tags};
 use runtime::actors::Wiring;
 use runtime::actors::order::Outcome;
-use runtime::http::{Fields, JsonAmount, JsonBody, OptionalJsonBody, Refusal};
+use runtime::http::{Fields, JsonAmount, JsonBody, OptionalJsonBody, Refusal, Stopping, Wait};
 use runtime::saga::{Caused, Instance, Named, Origin, Rejection, Saga};
+use runtime::store::StoreError;
 use runtime::trace;
 use serde::Deserialize;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 /// Requests that may wait for the journal at a time; more are told to come back.
@@ -27,6 +31,7 @@ const MAX_LINES: usize = 500;
 /// The routes.
 pub struct Api {
     wiring: Arc<Wiring<OrderSaga>>,
+    waiting: Arc<Waiting>,
     window: Semaphore,
     limit: u64,
 }
@@ -281,6 +286,22 @@ enum Accepted {
         /// The request's own, or a new one. All events of an order carry that of the request that placed it.
         #[oai(header = "X-Correlation-Id")]
         String,
+        /// `wait=N`, if the answer was held back as the header Prefer wished.
+        #[oai(header = "Preference-Applied")]
+        Option<String>,
+    ),
+}
+
+/// An order that was found.
+#[derive(ApiResponse)]
+enum Found {
+    /// How it stands.
+    #[oai(status = 200)]
+    Found(
+        Json<OrderView>,
+        /// `wait=N`, if the answer was held back as the header Prefer wished.
+        #[oai(header = "Preference-Applied")]
+        Option<String>,
     ),
 }
 
@@ -289,7 +310,7 @@ impl Api {
     /// Place an order.
     ///
     /// Answers as soon as the order and its `OrderCreated` event are committed. Payment and stock follow: read the
-    /// order to see how it ends.
+    /// order to see how it ends, or wait for that with `Prefer: wait=10`.
     #[oai(path = "/api/orders", method = "post", tag = "Tag::Orders")]
     async fn place(
         &self,
@@ -298,6 +319,9 @@ impl Api {
         correlation_id: Header<Option<String>>,
         /// W3C trace context.
         traceparent: Header<Option<String>>,
+        /// `wait=N`: answer when the order is final, or after N seconds, at most 30.
+        prefer: Header<Option<String>>,
+        stopping: Data<&Stopping>,
         order: JsonBody<NewOrder>,
     ) -> Result<Accepted, Refusal> {
         let details = order.0.check()?;
@@ -307,7 +331,17 @@ impl Api {
         }
         let order = OrderId(Uuid::now_v7());
         let id = event_id(OrderSaga::SERVICE, order, 1, "place");
-        self.take(order, id, Input::Place(details), correlation_id.0, traceparent.0).await
+        let wait = Wait::of(prefer.as_deref()).and_then(|wait| Some((wait, self.waiting.enter(order)?)));
+        let mut accepted = self.take(order, id, Input::Place(details), correlation_id.0, traceparent.0).await?;
+        if let Some((wait, ended)) = wait {
+            let Accepted::Accepted(Json(acknowledgement), _, _, applied) = &mut accepted;
+            // What was accepted stays so, whatever goes wrong now.
+            if let Ok(Some(instance)) = self.until_final(order, ended, wait, &stopping).await {
+                acknowledgement.status = instance.state.stage.into();
+            }
+            *applied = Some(wait.applied());
+        }
+        Ok(accepted)
     }
 
     /// Read an order.
@@ -317,10 +351,21 @@ impl Api {
         /// The order.
         #[oai(name = "orderId")]
         order_id: Path<Uuid>,
-    ) -> Result<Json<OrderView>, Refusal> {
-        let found = self.wiring.store.load(&[OrderId(order_id.0)]).await?.pop().map(|loaded| loaded.instance);
-        let order = found.ok_or_else(|| Refusal::not_found(format!("there is no order {}", order_id.0)))?;
-        Ok(Json(order.into()))
+        /// `wait=N`: answer when the order is final, or after N seconds, at most 30.
+        prefer: Header<Option<String>>,
+        stopping: Data<&Stopping>,
+    ) -> Result<Found, Refusal> {
+        let order = OrderId(order_id.0);
+        let wait = Wait::of(prefer.as_deref()).and_then(|wait| Some((wait, self.waiting.enter(order)?)));
+        let mut found = self.load(order).await?;
+        let applied = wait.as_ref().map(|(wait, _)| wait.applied());
+        if let Some((wait, ended)) = wait.filter(|_| !is_final(found.state.stage)) {
+            found = match self.until_final(order, ended, wait, &stopping).await? {
+                Some(ended) => ended,
+                None => self.load(order).await?,
+            };
+        }
+        Ok(Found::Found(Json(found.into()), applied))
     }
 
     /// Call an order off.
@@ -351,8 +396,28 @@ impl Api {
 
 impl Api {
     /// The routes of this service.
-    pub fn new(wiring: Arc<Wiring<OrderSaga>>, limit: u64) -> Self {
-        Api { wiring, window: Semaphore::new(WINDOW), limit }
+    pub fn new(wiring: Arc<Wiring<OrderSaga>>, waiting: Arc<Waiting>, limit: u64) -> Self {
+        Api { wiring, waiting, window: Semaphore::new(WINDOW), limit }
+    }
+
+    async fn load(&self, order: OrderId) -> Result<Instance<OrderSaga>, Refusal> {
+        let found = self.wiring.store.load(&[order]).await?.pop().map(|loaded| loaded.instance);
+        found.ok_or_else(|| Refusal::not_found(format!("there is no order {order}")))
+    }
+
+    /// Waits for an order's end, but not longer than is wished, and not when the service is being stopped.
+    async fn until_final(
+        &self,
+        order: OrderId,
+        ended: Ended,
+        wait: Wait,
+        stopping: &Stopping,
+    ) -> Result<Option<Instance<OrderSaga>>, StoreError> {
+        let until = Instant::now() + wait.duration();
+        tokio::select! {
+            found = self.waiting.until_final(order, ended, until, &*self.wiring.store) => found,
+            () = stopping.0.cancelled() => Ok(None),
+        }
     }
 
     async fn take(
@@ -387,6 +452,7 @@ impl Api {
                 }),
                 format!("/api/orders/{order}"),
                 correlation_id,
+                None,
             )),
             Outcome::Rejected(Rejection::UnknownOrder) => Err(Refusal::not_found(format!("there is no order {order}"))),
             Outcome::Rejected(why @ (Rejection::AlreadyFailed | Rejection::NothingUnderWay)) => {

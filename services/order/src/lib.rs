@@ -1,7 +1,7 @@
 //! Order-service: takes orders over HTTP and sees them through payment and stock to their end.
 //!
 //! The rules are in [`saga`], pure; [`messages`] is what comes and goes on the log, [`store`] how it is stored, [`api`]
-//! what is there over HTTP, and [`tree`] who starts after whom.
+//! what is there over HTTP, [`waiting`] who is told of an order's end, and [`tree`] who starts after whom.
 
 pub mod api;
 pub mod config;
@@ -9,6 +9,7 @@ pub mod messages;
 pub mod saga;
 pub mod store;
 pub mod tree;
+pub mod waiting;
 
 use api::Api;
 use poem_openapi::OpenApiService;
@@ -20,20 +21,22 @@ use runtime::saga::Saga;
 use runtime::store::sql::SqlStore;
 use saga::OrderSaga;
 use std::sync::Arc;
+use waiting::{Waiting, Watched};
 
 /// Starts the service with these rules. Beyond `limit` orders that are under way no more are taken on.
 pub fn start(ports: Ports, saga: OrderSaga, limit: u64) -> Starting<'static> {
     Box::pin(async move {
         let health = Arc::new(Health::starting(true));
+        let (store, waiting) = (SqlStore::new(saga, ports.database.clone()), Arc::new(Waiting::default()));
         let wiring = Wiring::new(
             saga,
-            Arc::new(SqlStore::new(saga, ports.database.clone())),
+            Arc::new(Watched { store, waiting: Arc::clone(&waiting) }),
             ports.log,
             ports.clock,
             Arc::new(Nowhere),
             Arc::clone(&health),
         );
-        let routes = (Api::new(Arc::clone(&wiring), limit), Operations { health, metrics: ports.metrics });
+        let routes = (Api::new(Arc::clone(&wiring), waiting, limit), Operations { health, metrics: ports.metrics });
         let api = OpenApiService::new(routes, OrderSaga::SERVICE, env!("CARGO_PKG_VERSION"))
             .description("Takes orders over HTTP and sees them through payment and stock to their end.");
         let app = edge(OrderSaga::SERVICE, api);

@@ -4,6 +4,7 @@ mod amount;
 mod body;
 mod edge;
 mod operations;
+mod prefer;
 mod problem;
 mod server;
 
@@ -11,5 +12,6 @@ pub use amount::JsonAmount;
 pub use body::{BODY_LIMIT, JsonBody, OptionalJsonBody};
 pub use edge::{CORRELATION_ID, edge};
 pub use operations::Operations;
+pub use prefer::Wait;
 pub use problem::{FieldError, Fields, Problem, Refusal};
-pub use server::HttpServer;
+pub use server::{HttpServer, Stopping};

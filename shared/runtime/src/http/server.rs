@@ -13,6 +13,10 @@ use tokio_util::sync::CancellationToken;
 /// How long requests that are under way may take when the server is stopped.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// The server is being stopped: whoever holds an answer back gives it now.
+#[derive(Clone, Debug)]
+pub struct Stopping(pub CancellationToken);
+
 /// The server has ended by itself.
 #[derive(Debug)]
 pub struct Ended(String);
@@ -41,10 +45,11 @@ impl Actor for HttpServer {
         let acceptor = TcpAcceptor::from_std(self.listener.try_clone()?)?;
         let app = Arc::clone(&self.app);
         let stop = CancellationToken::new();
-        let stopped = stop.clone().cancelled_owned();
+        let (stopped, stopping) = (stop.clone().cancelled_owned(), Stopping(stop.clone()));
         let task = tokio::spawn(async move {
+            let app = app.data(stopping);
             let served =
-                Server::new_with_acceptor(acceptor).run_with_graceful_shutdown(app.boxed(), stopped, Some(GRACE)).await;
+                Server::new_with_acceptor(acceptor).run_with_graceful_shutdown(app, stopped, Some(GRACE)).await;
             let _ = myself.cast(Ended(format!("{served:?}")));
         });
         Ok(Serving { stop, task })

@@ -1,0 +1,130 @@
+//! Who waits for an order to end, and a store that tells them as the end is committed.
+
+use crate::saga::{OrderSaga, Stage};
+use async_trait::async_trait;
+use contracts::{OrderId, Timestamp};
+use runtime::saga::{Instance, Outgoing, Step};
+use runtime::store::sql::SqlStore;
+use runtime::store::{Backlog, Loaded, OutboxKey, Overdue, Store, StoreError, Verdict};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+/// Requests that may wait at a time; more are answered at once.
+const WAITING: usize = 2_000;
+/// How long an end may stay unseen that another replica has committed.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Whether nothing but a cancel can change an order any more.
+pub fn is_final(stage: Stage) -> bool {
+    match stage {
+        Stage::Unknown | Stage::AwaitingPayment | Stage::AwaitingInventory => false,
+        Stage::Confirmed | Stage::Failed | Stage::Cancelled => true,
+    }
+}
+
+/// Those who wait, by order.
+#[derive(Debug, Default)]
+pub struct Waiting(Mutex<HashMap<OrderId, Vec<oneshot::Sender<Instance<OrderSaga>>>>>);
+
+/// The end of an order, told to who entered before it.
+pub type Ended = oneshot::Receiver<Instance<OrderSaga>>;
+
+impl Waiting {
+    /// From here on the order's end is told; or none, if too many wait already.
+    pub fn enter(&self, order: OrderId) -> Option<Ended> {
+        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.len() >= WAITING {
+            // Those who have left make room.
+            waiting.retain(|_, waiting| waiting.iter().any(|waiting| !waiting.is_closed()));
+        }
+        if waiting.len() >= WAITING {
+            return None;
+        }
+        let (told, ended) = oneshot::channel();
+        let of_order = waiting.entry(order).or_default();
+        of_order.retain(|waiting| !waiting.is_closed());
+        of_order.push(told);
+        Some(ended)
+    }
+
+    /// Waits for an order's end, but not longer than this. Returns the order at its end, or none if it did not come.
+    pub async fn until_final(
+        &self,
+        order: OrderId,
+        mut ended: Ended,
+        until: Instant,
+        store: &dyn Store<OrderSaga>,
+    ) -> Result<Option<Instance<OrderSaga>>, StoreError> {
+        loop {
+            if let Ok(Ok(instance)) = tokio::time::timeout_at(until.min(Instant::now() + LOOK), ended).await {
+                return Ok(Some(instance));
+            }
+            // Another replica may have committed the end. Entered before looking, so that none is missed.
+            let again = self.enter(order);
+            let found = store.load(&[order]).await?.pop().map(|loaded| loaded.instance);
+            match (found.filter(|instance| is_final(instance.state.stage)), again) {
+                (Some(instance), _) => return Ok(Some(instance)),
+                (None, Some(again)) if Instant::now() < until => ended = again,
+                (None, _) => return Ok(None),
+            }
+        }
+    }
+
+    fn tell(&self, instance: &Instance<OrderSaga>) {
+        let waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&instance.order);
+        for waiting in waiting.into_iter().flatten() {
+            // Who waited may have left.
+            let _ = waiting.send(instance.clone());
+        }
+    }
+}
+
+/// The service's store, watched.
+pub struct Watched {
+    /// The store.
+    pub store: SqlStore<OrderSaga>,
+    /// Who is told.
+    pub waiting: Arc<Waiting>,
+}
+
+#[async_trait]
+impl Store<OrderSaga> for Watched {
+    async fn load(&self, orders: &[OrderId]) -> Result<Vec<Loaded<OrderSaga>>, StoreError> {
+        self.store.load(orders).await
+    }
+
+    async fn commit(
+        &self,
+        steps: Vec<Step<OrderSaga>>,
+        sent: &[OutboxKey],
+    ) -> Result<Vec<Verdict<OrderSaga>>, StoreError> {
+        let verdicts = self.store.commit(steps, sent).await?;
+        for verdict in &verdicts {
+            match verdict {
+                Verdict::Committed(instance, _) if is_final(instance.state.stage) => self.waiting.tell(instance),
+                Verdict::Committed(..) | Verdict::Conflict | Verdict::Refused(_) => {}
+            }
+        }
+        Ok(verdicts)
+    }
+
+    async fn unsent(&self, after: Option<OutboxKey>, limit: u64) -> Result<Vec<Outgoing>, StoreError> {
+        self.store.unsent(after, limit).await
+    }
+
+    async fn due(
+        &self,
+        now: Timestamp,
+        after: Option<(Timestamp, OrderId)>,
+        limit: u64,
+    ) -> Result<Vec<Overdue>, StoreError> {
+        self.store.due(now, after, limit).await
+    }
+
+    async fn backlog(&self) -> Result<Backlog, StoreError> {
+        self.store.backlog().await
+    }
+}
