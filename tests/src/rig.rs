@@ -262,9 +262,9 @@ impl<S: Saga> Store<S> for NullStore {
         Ok(Vec::new())
     }
 
-    async fn commit(&self, steps: Vec<Step<S>>, _: &[OutboxKey]) -> Result<Vec<Verdict<S>>, StoreError> {
-        let committed = |step: Step<S>| Verdict::Committed(step.next.clone(), step.outgoing().collect());
-        Ok(steps.into_iter().map(committed).collect())
+    async fn commit(&self, steps: &[Step<S>], _: &[OutboxKey]) -> Result<Vec<Verdict<S>>, StoreError> {
+        let committed = |step: &Step<S>| Verdict::Committed(step.next.clone(), step.outgoing().collect());
+        Ok(steps.iter().map(committed).collect())
     }
 
     async fn unsent(&self, _: Option<OutboxKey>, _: u64) -> Result<Vec<Outgoing>, StoreError> {

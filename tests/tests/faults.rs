@@ -183,11 +183,7 @@ impl Store<PaymentSaga> for NeverCommits {
         NullStore.load(orders).await
     }
 
-    async fn commit(
-        &self,
-        _: Vec<Step<PaymentSaga>>,
-        _: &[OutboxKey],
-    ) -> Result<Vec<Verdict<PaymentSaga>>, StoreError> {
+    async fn commit(&self, _: &[Step<PaymentSaga>], _: &[OutboxKey]) -> Result<Vec<Verdict<PaymentSaga>>, StoreError> {
         std::future::pending().await
     }
 

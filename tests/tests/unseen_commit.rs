@@ -30,7 +30,7 @@ impl Store<OrderSaga> for CutOnce {
 
     async fn commit(
         &self,
-        steps: Vec<Step<OrderSaga>>,
+        steps: &[Step<OrderSaga>],
         sent: &[OutboxKey],
     ) -> Result<Vec<Verdict<OrderSaga>>, StoreError> {
         let verdicts = self.store.commit(steps, sent).await?;

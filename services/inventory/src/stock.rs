@@ -4,10 +4,10 @@ use crate::saga::{Event, Input, InventorySaga, Line, Stage};
 use contracts::MissingLine;
 use runtime::database::Database;
 use runtime::saga::Step;
-use runtime::store::sql::pages;
+use runtime::store::sql::{pages, upsert};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Expr, OnConflict};
-use sea_orm::{ActiveValue::Set, DatabaseTransaction, IntoActiveModel, QueryOrder, QuerySelect};
+use sea_orm::{ActiveValue::Set, DatabaseTransaction, QueryOrder, QuerySelect};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The largest amount of one product on hand, far from overflow.
@@ -102,6 +102,11 @@ pub async fn settle(
     write_reserved(transaction, changed.map(|(_, shelf)| shelf).collect()).await
 }
 
+/// Whether a step needs the stock.
+pub fn settles(step: &Step<InventorySaga>) -> bool {
+    releases(step) || allocates(step)
+}
+
 fn releases(step: &Step<InventorySaga>) -> bool {
     step.events.iter().any(|event| matches!(event, Event::Released(_)))
 }
@@ -112,7 +117,7 @@ fn allocates(step: &Step<InventorySaga>) -> bool {
 
 /// The products whose stock these steps need.
 pub fn products(steps: &[Step<InventorySaga>]) -> BTreeSet<String> {
-    let needing = steps.iter().filter(|step| releases(step) || allocates(step));
+    let needing = steps.iter().filter(|step| settles(step));
     needing.flat_map(|step| step.next.state.lines.iter().map(|line| line.product_id.clone())).collect()
 }
 
@@ -149,12 +154,7 @@ async fn lock(transaction: &DatabaseTransaction, products: BTreeSet<String>) -> 
 
 /// Writes what is reserved of products whose rows are locked.
 async fn write_reserved(transaction: &DatabaseTransaction, rows: Vec<Model>) -> Result<(), DbErr> {
-    let overwrite = OnConflict::column(Column::ProductId).update_column(Column::Reserved).to_owned();
-    for page in pages(&rows) {
-        let rows = page.iter().cloned().map(IntoActiveModel::into_active_model);
-        Entity::insert_many(rows).on_conflict(overwrite.clone()).exec_without_returning(transaction).await?;
-    }
-    Ok(())
+    upsert::<Entity>(transaction, rows, &[Column::ProductId], &[Column::Reserved]).await
 }
 
 /// Writes the stock that a system begins with, if there is none at all.

@@ -95,6 +95,10 @@ impl Table for InventorySaga {
         })
     }
 
+    fn settles(step: &Step<Self>) -> bool {
+        stock::settles(step)
+    }
+
     async fn settle(&self, transaction: &DatabaseTransaction, steps: &mut [Step<Self>]) -> Result<(), DbErr> {
         stock::settle(self, transaction, steps).await
     }

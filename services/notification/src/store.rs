@@ -4,10 +4,9 @@ use crate::channel::LOG;
 use crate::saga::{Notices, NotificationSaga, Status};
 use contracts::{OrderId, Timestamp};
 use runtime::saga::{Instance, Named, Step};
-use runtime::store::sql::{Table, read_applied};
+use runtime::store::sql::{Table, read_applied, upsert};
+use sea_orm::DatabaseTransaction;
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::OnConflict;
-use sea_orm::{DatabaseTransaction, IntoActiveModel};
 
 /// A row of `notices`.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -113,37 +112,32 @@ impl Table for NotificationSaga {
     }
 
     /// Keeps the record of each notice in step with the rules.
+    fn settles(step: &Step<Self>) -> bool {
+        records(step).next().is_some()
+    }
+
     async fn settle(&self, transaction: &DatabaseTransaction, steps: &mut [Step<Self>]) -> Result<(), DbErr> {
-        use notifications::{ActiveModel, Column, Entity};
-        let records: Vec<ActiveModel> =
-            steps.iter().flat_map(records).map(IntoActiveModel::into_active_model).collect();
-        if records.is_empty() {
-            return Ok(());
-        }
+        use notifications::{Column, Entity};
+        let records = steps.iter().flat_map(records).collect();
         let key = [Column::OrderId, Column::Occasion, Column::Channel];
-        let overwrite = OnConflict::columns(key).update_columns([Column::Status, Column::SentAt]).to_owned();
-        Entity::insert_many(records).on_conflict(overwrite).exec_without_returning(transaction).await?;
-        Ok(())
+        upsert::<Entity>(transaction, records, &key, &[Column::Status, Column::SentAt]).await
     }
 }
 
 /// The records of the notices that a step changed.
-fn records(step: &Step<NotificationSaga>) -> Vec<notifications::Model> {
+fn records(step: &Step<NotificationSaga>) -> impl Iterator<Item = notifications::Model> + '_ {
     let instance = &step.next;
     let touched = step.events.iter().map(crate::saga::Event::occasion);
     let notice_of = |occasion| instance.state.0.iter().find(|notice| notice.occasion == occasion);
-    touched
-        .filter_map(notice_of)
-        .map(|notice| notifications::Model {
-            order_id: instance.order.0,
-            occasion: notice.occasion.name().to_owned(),
-            channel: LOG.to_owned(),
-            notification_id: crate::channel::message_id(instance.order, notice.occasion),
-            customer_id: notice.customer_id.clone(),
-            text: notice.text.clone(),
-            status: notice.status.name().to_owned(),
-            created_at: instance.updated_at.0,
-            sent_at: (notice.status == Status::Sent).then_some(instance.updated_at.0),
-        })
-        .collect()
+    touched.filter_map(notice_of).map(|notice| notifications::Model {
+        order_id: instance.order.0,
+        occasion: notice.occasion.name().to_owned(),
+        channel: LOG.to_owned(),
+        notification_id: crate::channel::message_id(instance.order, notice.occasion),
+        customer_id: notice.customer_id.clone(),
+        text: notice.text.clone(),
+        status: notice.status.name().to_owned(),
+        created_at: instance.updated_at.0,
+        sent_at: (notice.status == Status::Sent).then_some(instance.updated_at.0),
+    })
 }

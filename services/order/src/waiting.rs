@@ -98,7 +98,7 @@ impl Store<OrderSaga> for Watched {
 
     async fn commit(
         &self,
-        steps: Vec<Step<OrderSaga>>,
+        steps: &[Step<OrderSaga>],
         sent: &[OutboxKey],
     ) -> Result<Vec<Verdict<OrderSaga>>, StoreError> {
         let verdicts = self.store.commit(steps, sent).await?;

@@ -53,7 +53,7 @@ impl Store<PaymentSaga> for Watched {
 
     async fn commit(
         &self,
-        steps: Vec<Step<PaymentSaga>>,
+        steps: &[Step<PaymentSaga>],
         sent: &[OutboxKey],
     ) -> Result<Vec<Verdict<PaymentSaga>>, StoreError> {
         let concerns: Vec<_> = steps.iter().map(concerns).collect();

@@ -49,8 +49,11 @@ impl Database {
     pub async fn open(settings: &DatabaseSettings) -> Result<Self, DbErr> {
         match settings {
             DatabaseSettings::Postgres(url) => {
-                let write = sea_orm::Database::connect(postgres(url, POSTGRES_WRITERS)).await?;
-                let read = sea_orm::Database::connect(postgres(url, READERS)).await?;
+                // What writes finds its rows by their keys. A plan that was made while a table was empty must not read
+                // the whole of it once it is large.
+                let write = sea_orm::Database::connect(postgres(url, POSTGRES_WRITERS, &[("enable_seqscan", "off")]));
+                let read = sea_orm::Database::connect(postgres(url, READERS, &[]));
+                let (write, read) = (write.await?, read.await?);
                 Ok(Database { read, write })
             }
             DatabaseSettings::Sqlite(path) => {
@@ -60,6 +63,16 @@ impl Database {
                 Ok(Database { read, write })
             }
         }
+    }
+
+    /// Whether this is PostgreSQL, and not SQLite.
+    pub fn is_postgres(&self) -> bool {
+        self.write.get_database_backend() == DbBackend::Postgres
+    }
+
+    /// For statements that write and are transactions by themselves.
+    pub fn writer(&self) -> &DatabaseConnection {
+        &self.write
     }
 
     /// Begins a transaction that will write.
@@ -79,7 +92,7 @@ impl Database {
     pub async fn migrate<M: MigratorTrait>(&self) -> Result<(), DbErr> {
         // One transaction holds all of the changes, and on PostgreSQL the lock: a crash leaves neither.
         let transaction = self.begin().await?;
-        if self.write.get_database_backend() == DbBackend::Postgres {
+        if self.is_postgres() {
             transaction.execute_unprepared(&format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")).await?;
         }
         M::up(&transaction, None).await?;
@@ -88,7 +101,7 @@ impl Database {
 
     /// Reads an SQLite file whole, and fails if it is damaged. PostgreSQL watches over itself.
     pub async fn check(&self) -> Result<(), DbErr> {
-        if self.read.get_database_backend() == DbBackend::Postgres {
+        if self.is_postgres() {
             return Ok(());
         }
         let check = Statement::from_string(DbBackend::Sqlite, "PRAGMA quick_check(1)");
@@ -102,7 +115,7 @@ impl Database {
     /// The database's clock: replicas that share the database agree on what time it is. SQLite has none of its own; there
     /// the computer's is read once.
     pub async fn clock(&self) -> Result<Arc<SetClock>, DbErr> {
-        if self.read.get_database_backend() != DbBackend::Postgres {
+        if !self.is_postgres() {
             return Ok(Arc::new(SetClock::new(SystemClock.now())));
         }
         let clock = Arc::new(SetClock::new(postgres_now(&self.read).await?));
@@ -135,7 +148,7 @@ async fn postgres_now(connection: &DatabaseConnection) -> Result<Timestamp, DbEr
     Ok(Timestamp(row.try_get("", "now")?))
 }
 
-fn postgres(url: &str, connections: u32) -> ConnectOptions {
+fn postgres(url: &str, connections: u32, settings: &'static [(&'static str, &'static str)]) -> ConnectOptions {
     let mut options = ConnectOptions::new(url);
     options
         .max_connections(connections)
@@ -148,6 +161,7 @@ fn postgres(url: &str, connections: u32) -> ConnectOptions {
             // The server ends what this side has lost sight of; a timeout here would leave it open.
             options
                 .options([("statement_timeout", "10000"), ("idle_in_transaction_session_timeout", "10000")])
+                .options(settings.iter().copied())
                 .statement_cache_capacity(STATEMENTS)
         });
     options

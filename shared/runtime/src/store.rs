@@ -80,7 +80,7 @@ pub trait Store<S: Saga>: Send + Sync + 'static {
 
     /// Commits all of the steps that win in one transaction, state and outbox together, and deletes the rows of the
     /// outbox that were sent. At most one step per order. Answer i is about step i.
-    async fn commit(&self, steps: Vec<Step<S>>, sent: &[OutboxKey]) -> Result<Vec<Verdict<S>>, StoreError>;
+    async fn commit(&self, steps: &[Step<S>], sent: &[OutboxKey]) -> Result<Vec<Verdict<S>>, StoreError>;
 
     /// The first rows of the outbox behind this one, by order and version. Rows that exist are unsent.
     async fn unsent(&self, after: Option<OutboxKey>, limit: u64) -> Result<Vec<Outgoing>, StoreError>;

@@ -187,7 +187,7 @@ impl<S: Kept> Store<Mutant<S>> for SimStore<S> {
 
     async fn commit(
         &self,
-        steps: Vec<Step<Mutant<S>>>,
+        steps: &[Step<Mutant<S>>],
         sent: &[OutboxKey],
     ) -> Result<Vec<Verdict<Mutant<S>>>, StoreError> {
         let (world, process) = (&self.world, &self.process);
@@ -210,7 +210,7 @@ impl<S: Kept> Store<Mutant<S>> for SimStore<S> {
         }
         world.panic(process);
         let (is_step, is_delete) = (!steps.is_empty(), !sent.is_empty());
-        let (verdicts, apart) = self.transact(steps, sent, seen);
+        let (verdicts, apart) = self.transact(steps.to_vec(), sent, seen);
         let conflicts = verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Conflict)).count();
         world.with(|state| state.tally.add("conflicts of versions", conflicts as u64));
         if is_step {

@@ -70,7 +70,7 @@ impl<S: Saga> Batch for Journal<S> {
         }
         let started = Instant::now();
         let size = steps.len();
-        let verdicts = match until_answered(wiring, || wiring.store.commit(steps.clone(), &sent)).await {
+        let verdicts = match until_answered(wiring, || wiring.store.commit(&steps, &sent)).await {
             Ok(verdicts) => verdicts,
             Err(error) => vec![Verdict::Refused(error.to_string()); size],
         };

@@ -1,23 +1,30 @@
 //! The store over sea-orm, for PostgreSQL and SQLite alike.
 
+mod write;
+
+pub use write::upsert;
+
 use super::{Backlog, Loaded, OutboxKey, Overdue, Store, StoreError, Verdict};
 use crate::database::{Database, is_damage, is_transient};
 use crate::saga::{Instance, Outgoing, Saga, Step};
 use async_trait::async_trait;
 use contracts::{EventType, OrderId, Timestamp};
-use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
+use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, IdenStatic, IntoActiveModel, Iterable,
-    PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select,
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, IntoActiveModel, PaginatorTrait,
+    QueryFilter, QueryOrder, QuerySelect, Select,
 };
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use uuid::Uuid;
 
 /// How a saga's instances are rows.
 #[async_trait]
 pub trait Table: Saga {
     /// The table: one row per order.
-    type Entity: EntityTrait<Model: IntoActiveModel<<Self::Entity as EntityTrait>::ActiveModel> + Send + Sync, ActiveModel: Send>;
+    type Entity: EntityTrait<
+            Model: IntoActiveModel<<Self::Entity as EntityTrait>::ActiveModel> + Send + Sync,
+            ActiveModel: Send + Sync,
+        >;
     /// The order's id, the primary key.
     const ORDER_ID: <Self::Entity as EntityTrait>::Column;
     /// The order's version.
@@ -30,6 +37,11 @@ pub trait Table: Saga {
 
     /// A row as an instance, or what is wrong with the row.
     fn read(row: <Self::Entity as EntityTrait>::Model) -> Result<Instance<Self>, String>;
+
+    /// Whether a step has anything to settle.
+    fn settles(_: &Step<Self>) -> bool {
+        false
+    }
 
     /// What else a batch changes in the same transaction, before its rows are written. This is where a step learns
     /// what only locks can tell.
@@ -105,60 +117,60 @@ impl<S: Table> SqlStore<S> {
         SqlStore { saga, database }
     }
 
-    /// Commits these steps and `sent`, or nothing at all and `None` if a step lost.
-    async fn attempt(&self, steps: &[Step<S>], sent: &[OutboxKey]) -> Result<Option<Vec<Verdict<S>>>, DbErr> {
-        let transaction = self.database.begin().await?;
-        let mut steps = steps.to_vec();
-        self.saga.settle(&transaction, &mut steps).await?;
-        let outgoing: Vec<Vec<Outgoing>> = steps.iter().map(|step| step.outgoing().collect()).collect();
-        if !write_states(&transaction, &steps).await? {
-            transaction.rollback().await?;
-            return Ok(None);
+    /// Commits the winners of these steps, and `sent`.
+    async fn attempt(&self, steps: &[&Step<S>], sent: &[OutboxKey]) -> Result<Vec<Verdict<S>>, DbErr> {
+        let settles = steps.iter().any(|step| S::settles(step));
+        if !settles && self.database.is_postgres() {
+            let instances = steps.iter().map(|step| step.next.clone()).collect();
+            // One statement, which needs no transaction around it.
+            return Ok(self.write(self.database.writer(), instances, outgoing(steps), sent).await?.0);
         }
-        write_outbox(&transaction, outgoing.iter().flatten()).await?;
-        delete_sent(&transaction, sent).await?;
-        transaction.commit().await?;
-        let committed = steps.into_iter().map(|step| step.next);
-        Ok(Some(committed.zip(outgoing).map(|(next, rows)| Verdict::Committed(next, rows)).collect()))
-    }
-
-    /// Whether each step's order still has the version that the step was decided on.
-    async fn current(&self, steps: &[Step<S>]) -> Result<Vec<bool>, DbErr> {
-        let orders: Vec<Uuid> = steps.iter().map(|step| step.next.order.0).collect();
-        let versions: Vec<(Uuid, i64)> = S::Entity::find()
-            .select_only()
-            .column(S::ORDER_ID)
-            .column(S::VERSION)
-            .filter(S::ORDER_ID.is_in(padded(orders)))
-            .into_tuple()
-            .all(&self.database.read)
-            .await?;
-        let versions: HashMap<Uuid, i64> = versions.into_iter().collect();
-        let is_current =
-            |step: &Step<S>| versions.get(&step.next.order.0).copied().unwrap_or(0) == step.expected_version();
-        Ok(steps.iter().map(is_current).collect())
-    }
-
-    /// Commits the winners of these steps in as few transactions as it takes.
-    async fn commit_winners(&self, steps: Vec<Step<S>>, sent: &[OutboxKey]) -> Result<Vec<Verdict<S>>, DbErr> {
-        // Conflicts are rare, so the first attempt believes that there are none; the guard is in its statement.
-        if let Some(verdicts) = self.attempt(&steps, sent).await? {
-            return Ok(verdicts);
-        }
-        let wins = self.current(&steps).await?;
-        let winners: Vec<Step<S>> = steps.into_iter().zip(&wins).filter(|(_, wins)| **wins).map(|(s, _)| s).collect();
-        // A step can lose after this look, too; then it is left to the next batch, as a conflict.
-        let count = winners.len();
-        let verdicts = match self.attempt(&winners, sent).await? {
-            Some(verdicts) => verdicts,
-            None => {
-                self.attempt(&[], sent).await?;
-                vec![Verdict::Conflict; count]
+        let mut steps: Vec<Step<S>> = steps.iter().copied().cloned().collect();
+        let mut is_winner = vec![true; steps.len()];
+        loop {
+            let transaction = self.database.begin().await?;
+            let mut settled = steps.clone();
+            self.saga.settle(&transaction, &mut settled).await?;
+            let rows = outgoing(&settled.iter().collect::<Vec<_>>());
+            let instances = settled.into_iter().map(|step| step.next).collect();
+            let (verdicts, have_lost) = self.write(&transaction, instances, rows, sent).await?;
+            if settles && have_lost {
+                // What was settled for the losers must not stay. Who lost is known now, and few do.
+                transaction.rollback().await?;
+                let won = verdicts.iter().map(|verdict| matches!(verdict, Verdict::Committed(..)));
+                let mut won_here = won.clone();
+                is_winner.iter_mut().filter(|is_winner| **is_winner).for_each(|is| *is = won_here.next() == Some(true));
+                steps = steps.into_iter().zip(won).filter(|(_, won)| *won).map(|(step, _)| step).collect();
+                continue;
             }
-        };
-        let mut verdicts = verdicts.into_iter();
-        Ok(wins.iter().map(|wins| if *wins { verdicts.next() } else { None }.unwrap_or(Verdict::Conflict)).collect())
+            transaction.commit().await?;
+            let mut verdicts = verdicts.into_iter();
+            let verdict = |is_winner| if is_winner { verdicts.next() } else { None };
+            return Ok(is_winner.into_iter().map(verdict).map(|found| found.unwrap_or(Verdict::Conflict)).collect());
+        }
     }
+
+    /// Writes these instances with their rows of the outbox, as far as they win; says whether any lost.
+    async fn write(
+        &self,
+        connection: &impl ConnectionTrait,
+        instances: Vec<Instance<S>>,
+        outgoing: Vec<Vec<Outgoing>>,
+        sent: &[OutboxKey],
+    ) -> Result<(Vec<Verdict<S>>, bool), DbErr> {
+        let states = instances.iter().map(row_of).collect();
+        let written = write::write::<S>(connection, states, outgoing.iter().flatten(), sent).await?;
+        let have_lost = written.len() < instances.len();
+        let verdict = |(instance, rows): (Instance<S>, _)| match written.contains(&instance.order.0) {
+            true => Verdict::Committed(instance, rows),
+            false => Verdict::Conflict,
+        };
+        Ok((instances.into_iter().zip(outgoing).map(verdict).collect(), have_lost))
+    }
+}
+
+fn outgoing<S: Saga>(steps: &[&Step<S>]) -> Vec<Vec<Outgoing>> {
+    steps.iter().map(|step| step.outgoing().collect()).collect()
 }
 
 #[async_trait]
@@ -183,12 +195,12 @@ impl<S: Table> Store<S> for SqlStore<S> {
         Ok(loaded.into_values().collect())
     }
 
-    async fn commit(&self, mut steps: Vec<Step<S>>, sent: &[OutboxKey]) -> Result<Vec<Verdict<S>>, StoreError> {
+    async fn commit(&self, steps: &[Step<S>], sent: &[OutboxKey]) -> Result<Vec<Verdict<S>>, StoreError> {
         // In key order, so that two replicas never wait for each other.
-        let mut order: Vec<usize> = (0..steps.len()).collect();
-        order.sort_by_key(|i| steps[*i].next.order);
-        steps.sort_by_key(|step| step.next.order);
-        let verdicts = match self.commit_winners(steps.clone(), sent).await {
+        let mut places: Vec<usize> = (0..steps.len()).collect();
+        places.sort_by_key(|place| steps[*place].next.order);
+        let sorted: Vec<&Step<S>> = places.iter().map(|place| &steps[*place]).collect();
+        let verdicts = match self.attempt(&sorted, sent).await {
             Ok(verdicts) => verdicts,
             Err(error) if is_transient(&error) || is_damage(&error) => return Err(error.into()),
             // One step is poison: let the others go without it.
@@ -196,8 +208,8 @@ impl<S: Table> Store<S> for SqlStore<S> {
             Err(_) => {
                 self.attempt(&[], sent).await?;
                 let mut verdicts = Vec::new();
-                for step in steps {
-                    verdicts.push(match self.commit_winners(vec![step], &[]).await {
+                for step in sorted {
+                    verdicts.push(match self.attempt(&[step], &[]).await {
                         Ok(mut verdict) => verdict.pop().unwrap_or(Verdict::Conflict),
                         Err(error) if is_transient(&error) || is_damage(&error) => return Err(error.into()),
                         Err(error) => Verdict::Refused(error.to_string()),
@@ -207,7 +219,7 @@ impl<S: Table> Store<S> for SqlStore<S> {
             }
         };
         let mut answers = vec![Verdict::Conflict; verdicts.len()];
-        for (place, verdict) in order.into_iter().zip(verdicts) {
+        for (place, verdict) in places.into_iter().zip(verdicts) {
             answers[place] = verdict;
         }
         Ok(answers)
@@ -283,22 +295,6 @@ fn in_order() -> Select<outbox::Entity> {
         .order_by_asc(outbox::Column::N)
 }
 
-/// Upserts the rows; false if any of them lost to another version.
-async fn write_states<S: Table>(transaction: &DatabaseTransaction, steps: &[Step<S>]) -> Result<bool, DbErr> {
-    let stored_version = Expr::col((S::Entity::default(), S::VERSION));
-    let columns = <S::Entity as EntityTrait>::Column::iter().filter(|column| column.as_str() != S::ORDER_ID.as_str());
-    let guard = stored_version.eq(Expr::cust("excluded.version - 1"));
-    let upsert = OnConflict::column(S::ORDER_ID).update_columns(columns).action_and_where(guard).to_owned();
-    for page in pages(steps) {
-        let rows = page.iter().map(|step| row_of(&step.next));
-        let insert = S::Entity::insert_many(rows).on_conflict(upsert.clone());
-        if insert.exec_without_returning(transaction).await? != page.len() as u64 {
-            return Ok(false);
-        }
-    }
-    Ok(true)
-}
-
 fn row_of<S: Table>(instance: &Instance<S>) -> <S::Entity as EntityTrait>::ActiveModel {
     let applied = instance.applied.iter().flat_map(|id| *id.as_bytes()).collect();
     let due_at = S::due(&instance.state).map(|(due, _)| due.0);
@@ -311,39 +307,6 @@ pub fn read_applied(bytes: &[u8]) -> Result<Vec<Uuid>, String> {
         return Err(format!("{} bytes of applied ids, which is no multiple of 16", bytes.len()));
     }
     Ok(bytes.chunks_exact(16).filter_map(|id| Uuid::from_slice(id).ok()).collect())
-}
-
-async fn write_outbox<'a>(
-    transaction: &DatabaseTransaction,
-    rows: impl Iterator<Item = &'a Outgoing>,
-) -> Result<(), DbErr> {
-    let rows: Vec<outbox::ActiveModel> = rows
-        .map(|row| outbox::ActiveModel {
-            order_id: Set(row.order.0),
-            version: Set(row.version),
-            n: Set(row.n),
-            topic: Set(row.event_type.topic().to_owned()),
-            event_type: Set(row.event_type.name().to_owned()),
-            value: Set(row.value.clone()),
-            correlation_id: Set(row.correlation_id.clone()),
-            traceparent: Set(row.traceparent.clone()),
-            created_at: Set(row.at.0),
-        })
-        .collect();
-    for page in pages(&rows) {
-        outbox::Entity::insert_many(page.iter().cloned()).exec_without_returning(transaction).await?;
-    }
-    Ok(())
-}
-
-async fn delete_sent(transaction: &DatabaseTransaction, sent: &[OutboxKey]) -> Result<(), DbErr> {
-    for page in sent.chunks(PAGE) {
-        let keys = padded(page.iter().map(|(order, version, n)| (order.0, *version, *n)).collect());
-        let key = [outbox::Column::OrderId, outbox::Column::Version, outbox::Column::N].map(Expr::col);
-        let rows = Expr::tuple(key).in_tuples(keys);
-        outbox::Entity::delete_many().filter(rows).exec(transaction).await?;
-    }
-    Ok(())
 }
 
 fn read_outgoing(row: outbox::Model) -> Result<Outgoing, StoreError> {
