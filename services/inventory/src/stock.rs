@@ -139,7 +139,7 @@ pub fn decide(saga: &InventorySaga, shelves: &mut Shelves, steps: &mut [Step<Inv
 async fn lock(transaction: &DatabaseTransaction, products: BTreeSet<String>) -> Result<Shelves, DbErr> {
     let products: Vec<String> = products.into_iter().collect();
     let mut shelves = Shelves::new();
-    for page in pages(&products) {
+    for page in pages(products) {
         let rows = Entity::find()
             .filter(Column::ProductId.is_in(page))
             .order_by_asc(Column::ProductId)

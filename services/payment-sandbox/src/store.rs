@@ -167,8 +167,8 @@ impl Ledger {
         let again = OnConflict::columns([Column::Key, Column::Kind])
             .update_columns([Column::Asked, Column::Conflicts])
             .to_owned();
-        for page in pages(&rows) {
-            let insert = Entity::insert_many(page.iter().cloned()).on_conflict(again.clone());
+        for page in pages(rows) {
+            let insert = Entity::insert_many(page).on_conflict(again.clone());
             insert.exec_without_returning(&transaction).await?;
         }
         transaction.commit().await?;

@@ -234,7 +234,8 @@ impl<S: Saga> Step<S> {
         };
         let mut next = current.clone();
         // An attempt outside that was in vain leaves no trace but its count: there may be thousands.
-        next.applied.retain(|id| *id != outcome_id::<S>(current.order, current.version));
+        let outcome = outcome_id::<S>(current.order, current.version);
+        next.applied.retain(|id| *id != outcome);
         next.version += 1;
         next.applied.push(cause.id);
         next.updated_at = at;

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 /// An order without messages for this long leaves memory.
 const IDLE: Duration = Duration::from_secs(5);
 /// Beyond so many orders in memory, they leave as soon as they have nothing to do.
-const CROWDED: usize = 10_000;
+const CROWDED: usize = 1_000;
 /// How often is looked for idle orders.
 const SWEEP: Duration = Duration::from_secs(1);
 

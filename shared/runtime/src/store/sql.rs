@@ -2,6 +2,7 @@
 
 mod write;
 
+use write::Told;
 pub use write::upsert;
 
 use super::{Backlog, Loaded, OutboxKey, Overdue, Store, StoreError, Verdict};
@@ -84,16 +85,15 @@ const SMALL: usize = 32;
 
 /// These rows in pages: a small batch is one, a large one is pages whose sizes are powers of two, largest first. So
 /// there are few statements to prepare for a table, and not one for every size of a batch.
-pub fn pages<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
+pub fn pages<T>(mut rows: Vec<T>) -> impl Iterator<Item = Vec<T>> {
     std::iter::from_fn(move || {
         let size = match rows.len() {
             0 => return None,
             small @ 1..=SMALL => small,
             large => usize::min(1 << large.ilog2(), PAGE),
         };
-        let (page, rest) = rows.split_at(size);
-        rows = rest;
-        Some(page)
+        let rest = rows.split_off(size);
+        Some(std::mem::replace(&mut rows, rest))
     })
 }
 
@@ -123,17 +123,24 @@ impl<S: Table> SqlStore<S> {
         if !settles && self.database.is_postgres() {
             let instances = steps.iter().map(|step| step.next.clone()).collect();
             // One statement, which needs no transaction around it.
-            return Ok(self.write(self.database.writer(), instances, outgoing(steps), sent).await?.0);
+            let written = self.write(self.database.writer(), instances, outgoing(steps), sent, Told::Who).await?;
+            return Ok(written.map(|(verdicts, _)| verdicts).unwrap_or_default());
         }
         let mut steps: Vec<Step<S>> = steps.iter().copied().cloned().collect();
         let mut is_winner = vec![true; steps.len()];
+        let mut told = Told::HowMany;
         loop {
             let transaction = self.database.begin().await?;
             let mut settled = steps.clone();
             self.saga.settle(&transaction, &mut settled).await?;
             let rows = outgoing(&settled.iter().collect::<Vec<_>>());
             let instances = settled.into_iter().map(|step| step.next).collect();
-            let (verdicts, have_lost) = self.write(&transaction, instances, rows, sent).await?;
+            let Some((verdicts, have_lost)) = self.write(&transaction, instances, rows, sent, told).await? else {
+                // Some have lost, which is rare, and now it must be told who.
+                transaction.rollback().await?;
+                told = Told::Who;
+                continue;
+            };
             if settles && have_lost {
                 // What was settled for the losers must not stay. Who lost is known now, and few do.
                 transaction.rollback().await?;
@@ -150,22 +157,26 @@ impl<S: Table> SqlStore<S> {
         }
     }
 
-    /// Writes these instances with their rows of the outbox, as far as they win; says whether any lost.
+    /// Writes these instances with their rows of the outbox, as far as they win; says whether any lost. None if some
+    /// did and it was not to be told who: then the transaction is of no use.
     async fn write(
         &self,
         connection: &impl ConnectionTrait,
         instances: Vec<Instance<S>>,
         outgoing: Vec<Vec<Outgoing>>,
         sent: &[OutboxKey],
-    ) -> Result<(Vec<Verdict<S>>, bool), DbErr> {
+        told: Told,
+    ) -> Result<Option<(Vec<Verdict<S>>, bool)>, DbErr> {
         let states = instances.iter().map(row_of).collect();
-        let written = write::write::<S>(connection, states, outgoing.iter().flatten(), sent).await?;
+        let Some(written) = write::write::<S>(connection, states, outgoing.iter().flatten(), sent, told).await? else {
+            return Ok(None);
+        };
         let have_lost = written.len() < instances.len();
         let verdict = |(instance, rows): (Instance<S>, _)| match written.contains(&instance.order.0) {
             true => Verdict::Committed(instance, rows),
             false => Verdict::Conflict,
         };
-        Ok((instances.into_iter().zip(outgoing).map(verdict).collect(), have_lost))
+        Ok(Some((instances.into_iter().zip(outgoing).map(verdict).collect(), have_lost)))
     }
 }
 
