@@ -37,6 +37,9 @@ const READERS: u32 = 4;
 const POSTGRES_WRITERS: u32 = 2;
 /// Prepared statements of one connection.
 const STATEMENTS: usize = 200;
+/// Pages that SQLite's log holds before they are written to where they belong: 32 MiB. What changes often, such as the
+/// outbox, is so written there once for many commits.
+const CHECKPOINT_PAGES: &str = "8192";
 /// How long to wait for a connection.
 const ACQUIRE: Duration = Duration::from_secs(5);
 /// How often the database is asked for the time.
@@ -175,6 +178,7 @@ fn sqlite(path: &Path, connections: u32) -> ConnectOptions {
         options
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
+            .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
             .busy_timeout(Duration::from_secs(5))
             .statement_cache_capacity(STATEMENTS)
     });
