@@ -2,7 +2,7 @@
 //!
 //! A batch is whatever arrived while the last one ran, and an idle actor waits only for the tasks that are ready to
 //! run. So an idle service works at once, and a busy one does hundreds of requests together. Only behind a batch of
-//! several is there a short pause: the commits that it saves are worth more than the time.
+//! several is there a short pause, the longer the larger it was: the commits that it saves are worth more than the time.
 
 use async_trait::async_trait;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
@@ -47,8 +47,10 @@ pub struct Queue<B: Batch> {
     size: usize,
 }
 
-/// The pause behind a batch of several.
-const PAUSE: Duration = Duration::from_millis(2);
+/// The pause behind a batch, for each request that it held, and the longest. It grows with the batch, so that a busy
+/// service commits hundreds together and one that is not waits for nothing.
+const PAUSE: Duration = Duration::from_micros(100);
+const LONGEST_PAUSE: Duration = Duration::from_millis(10);
 
 impl<B: Batch> GroupCommit<B> {
     fn start(&self, myself: &ActorRef<Request<B>>, queue: &mut Queue<B>) {
@@ -111,7 +113,8 @@ impl<B: Batch> Actor for GroupCommit<B> {
                 queue.running = None;
                 if queue.size > 1 && queue.waiting.len() < B::LIMIT {
                     queue.starting = true;
-                    myself.send_after(PAUSE, || Request::Start);
+                    let requests = u32::try_from(queue.size).unwrap_or(u32::MAX);
+                    myself.send_after(PAUSE.saturating_mul(requests).min(LONGEST_PAUSE), || Request::Start);
                 } else {
                     self.start(&myself, queue);
                 }
