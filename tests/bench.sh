@@ -65,7 +65,7 @@ floor=$(for _ in 1 2 3; do
 done | median)
 sql postgres "DROP DATABASE floor"
 fsync=$(d=$(dirname "$(readlink -f "$(command -v pg_test_fsync || ls /usr/lib/postgresql/*/bin/pg_test_fsync | tail -1)")")
-  cd "$work" && "$d/pg_test_fsync" -s 1 -f "$work/fsync" 2>/dev/null | awk '/fdatasync/ {print $(NF-1); exit}')
+  cd "$work" && "$d/pg_test_fsync" -s 1 -f "$work/fsync" 2>/dev/null | awk '/^ *fdatasync .*usecs/ {print $(NF-1); exit}')
 say "pgbench: $floor transactions/s; fdatasync: $fsync µs"
 
 say "PostgreSQL and Kafka"
@@ -84,7 +84,7 @@ done
 full_memory=$(resident $system)
 batches=$(curl -s $url/metrics | awk -F'[ "]' '/^journal_batch_size_(sum|count)/ {v[$2 (index($1, "sum") ? "s" : "c")] = $NF; n[$2]}
   END {for (s in n) printf "%s %.0f, ", s, v[s "s"] / v[s "c"]}' | sed 's/, $//')
-for _ in $(seq "$runs"); do one idle --url $url --orders 500 --concurrency 1; done
+for _ in $(seq "$runs"); do one idle --url $url --orders 1000 --concurrency 1; done
 half=$(of spread '.ordersPerSecond.completed / 2 | floor')
 for _ in $(seq "$runs"); do one half --url $url --duration "$seconds" --rate "$half"; done
 few=$(sql bench_order "SELECT count(*) FROM orders")
@@ -113,7 +113,7 @@ stop
 say "embedded"
 unset KAFKA_BOOTSTRAP_SERVERS ORDER_DATABASE_URL PAYMENT_DATABASE_URL INVENTORY_DATABASE_URL NOTIFICATION_DATABASE_URL
 for _ in $(seq "$runs"); do one embedded --duration "$seconds"; done
-for _ in $(seq "$runs"); do one embedded-idle --orders 500 --concurrency 1; done
+for _ in $(seq "$runs"); do one embedded-idle --orders 1000 --concurrency 1; done
 began=$(date +%s%N)
 start --data-dir "$work/data"
 ready=$((($(date +%s%N) - began) / 1000000))

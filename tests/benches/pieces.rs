@@ -2,7 +2,7 @@
 //! PostgreSQL and Kafka.
 
 use contracts::{Envelope, OrderId, Payload, Timestamp};
-use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BatchSize, BenchmarkId, Criterion, Throughput};
 use e2e::programs::Stack;
 use e2e::rig;
 use e2e::topics;
@@ -127,5 +127,8 @@ fn record() -> NewRecord {
     rig::foreign(&rig::order_created("99.99"), 0)
 }
 
-criterion_group!(pieces, messages, rules, journal, log);
-criterion_main!(pieces);
+fn main() {
+    let mut criterion = Criterion::default().configure_from_args();
+    [messages, rules, journal, log].into_iter().for_each(|pieces: fn(&mut Criterion)| pieces(&mut criterion));
+    criterion.final_summary();
+}

@@ -16,7 +16,7 @@ use tokio_util::task::AbortOnDropHandle;
 const PATIENCE: Duration = Duration::from_secs(120);
 /// One order in so many is asked for the 202 alone, and then for its end; the others are asked for their end at once,
 /// which takes one request less.
-const APART: u64 = 4;
+const APART: u64 = 8;
 /// Orders under way at a given rate, beyond which the system does not keep up.
 const OVERRUN: usize = 100_000;
 /// How often the stock is looked at.

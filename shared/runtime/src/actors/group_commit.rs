@@ -49,7 +49,7 @@ pub struct Queue<B: Batch> {
 
 /// The pause behind a batch, for each request that it held, and the longest. It grows with the batch, so that a busy
 /// service commits hundreds together and one that is not waits for nothing.
-const PAUSE: Duration = Duration::from_micros(100);
+const PAUSE: Duration = Duration::from_micros(60);
 const LONGEST_PAUSE: Duration = Duration::from_millis(10);
 
 impl<B: Batch> GroupCommit<B> {

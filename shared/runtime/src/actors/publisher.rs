@@ -24,7 +24,7 @@ use crate::health::Part;
 use crate::saga::{Outgoing, Saga};
 use crate::store::{Backlog, OutboxKey, StoreError};
 use async_trait::async_trait;
-use contracts::OrderId;
+use contracts::{OrderId, Timestamp};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -34,8 +34,10 @@ use std::time::Duration;
 const HELD: usize = 20_000;
 /// Rows of one read of the table.
 const PAGE: u64 = 1_000;
-/// The pause between two reads.
+/// The pause between two laps through the table while there is something in it to take on.
 const PAUSE: Duration = Duration::from_millis(100);
+/// The pause while there is not: what this replica commits is handed over, and not looked for.
+const LONG_PAUSE: Duration = Duration::from_millis(400);
 /// How long an order's first version is left to the replica that took it on, in milliseconds.
 pub(super) const YOUNG: i64 = 2_000;
 /// The age of the oldest row, in microseconds, from which on the log is taken to be away.
@@ -44,8 +46,8 @@ const AWAY: i64 = 2_000_000;
 const DELETE_AFTER: Duration = Duration::from_millis(20);
 /// Rows in the table, beyond which the service takes nothing on.
 const FULL: u64 = 100_000;
-/// How many reads there are to one count of what waits.
-const READS_PER_COUNT: u32 = 10;
+/// How often what waits is counted, in microseconds.
+const COUNT_EVERY: i64 = 1_000_000;
 
 /// A message to the publisher.
 #[derive(Debug)]
@@ -88,7 +90,9 @@ pub struct Lanes {
     missed: bool,
     /// The last row of the last page, if there are more.
     cursor: Option<OutboxKey>,
-    reads: u32,
+    /// Rows of the running lap were taken on, or may have to be soon.
+    found: bool,
+    counted_at: Timestamp,
     backoff: Backoff,
     flushes: Vec<RpcReplyPort<()>>,
 }
@@ -108,7 +112,8 @@ impl Lanes {
             behind: true,
             missed: false,
             cursor: None,
-            reads: 0,
+            found: false,
+            counted_at: Timestamp::default(),
             backoff: Backoff::default(),
             flushes: Vec::new(),
         }
@@ -194,9 +199,13 @@ impl<S: Saga> Publisher<S> {
         }
         if lanes.cursor.is_none() {
             lanes.missed = false;
+            lanes.found = false;
         }
-        lanes.reads = lanes.reads.wrapping_add(1);
-        let count = lanes.reads % READS_PER_COUNT == 1;
+        let now = self.0.clock.now();
+        let count = now.0 - lanes.counted_at.0 >= COUNT_EVERY;
+        if count {
+            lanes.counted_at = now;
+        }
         let (store, cursor, myself) = (Arc::clone(&self.0.store), lanes.cursor, myself.clone());
         tokio::spawn(async move {
             let read = Arc::clone(&store);
@@ -223,6 +232,7 @@ impl<S: Saga> Publisher<S> {
         // A first version that was left in the table here is this replica's to send, whoever owns the order.
         let is_ours = |row: &Outgoing| self.0.owns(row.order) || (lanes.behind && row.version == 1);
         rows.retain(|row| !young.contains(&row.order) && is_ours(row));
+        lanes.found |= !young.is_empty() || rows.iter().any(|row| !lanes.known.contains(&key(row)));
         let first = lanes.take(rows);
         self.append(myself, first);
         let gone = std::mem::take(&mut lanes.gone);
@@ -233,7 +243,8 @@ impl<S: Saga> Publisher<S> {
         } else {
             // The end of a lap: every row that was there at its beginning is held now, or another's.
             lanes.behind = lanes.missed;
-            myself.send_after(PAUSE, || PublisherMessage::Read);
+            let pause = if lanes.found || lanes.behind { PAUSE } else { LONG_PAUSE };
+            myself.send_after(pause, || PublisherMessage::Read);
         }
     }
 
