@@ -171,7 +171,10 @@ impl Plan {
                 *share = 900;
             }
             Point::BeforeDeadLetter | Point::DeadLettered => self.faults.bad_messages = self.faults.bad_messages.max(4),
-            Point::BeforeRefund | Point::Refunded => self.cancelled = self.cancelled.max(60),
+            Point::BeforeRefund | Point::Refunded => {
+                self.cancelled = self.cancelled.max(100);
+                *share = (*share).max(600);
+            }
             Point::Joining | Point::Revoking => self.faults.churn = self.faults.churn.max(2),
             Point::BeforeLoad
             | Point::BeforeCommit
