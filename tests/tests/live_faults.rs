@@ -163,7 +163,8 @@ async fn row_27_requests_that_are_given_up_leave_no_transaction_open() -> Result
     Ok(())
 }
 
-/// Row 28. A connection that is cut at COMMIT: the outcome is found out, whichever it was, and nothing is doubled.
+/// Row 28. A connection that is cut at the commit (which is one statement, with its rows): the outcome is found out,
+/// whichever it was, and nothing is doubled.
 #[tokio::test(flavor = "multi_thread")]
 async fn row_28_a_cut_at_commit_is_found_out() -> Result<()> {
     let directory = tempfile::tempdir()?;
@@ -171,7 +172,8 @@ async fn row_28_a_cut_at_commit_is_found_out() -> Result<()> {
     let (rig, log) = payments(&server, &directory).await?;
     let mut orders = Vec::new();
     for cut in [Cut::Before, Cut::After, Cut::Before, Cut::After, Cut::After, Cut::Before] {
-        server.behaviour.cut_at(b"COMMIT", cut);
+        // The topic of the row of the outbox.
+        server.behaviour.cut_at(b"payment.confirmed", cut);
         let order = order_created("5");
         append(log.as_ref(), vec![foreign(&order, 0)]).await?;
         rig.caught_up().await?;

@@ -1,4 +1,4 @@
-//! The pieces that decide how fast the system is: `cargo bench -p e2e`. With `tests/stack/run.sh` before it, also on
+//! The pieces that decide how fast the system is: `cargo bench -p pieces`. With `tests/stack/run.sh` before it, also on
 //! PostgreSQL and Kafka.
 
 use contracts::{Envelope, OrderId, Payload, Timestamp};

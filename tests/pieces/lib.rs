@@ -1,0 +1,1 @@
+//! Only benches: the pieces that decide how fast the system is.
