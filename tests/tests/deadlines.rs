@@ -9,19 +9,25 @@ use order_service::saga::{OrderSaga, Stage};
 use runtime::actors::order::{CaughtUp, Wake, Woken};
 use runtime::actors::router::RouterMessage;
 use runtime::clock::{Clock, SystemClock};
+use std::path::Path;
 use std::sync::Arc;
 use uuid::Uuid;
 
-#[tokio::test]
-async fn what_was_read_before_a_rebalance_does_not_count() -> Result<()> {
-    let directory = tempfile::tempdir()?;
-    let log = rig::log(directory.path()).await?;
-    let store = Arc::new(rig::store::<OrderSaga, OrderMigrator>(directory.path()).await?);
-    // A deadline that has passed as soon as the order is there.
+/// An order whose deadline has passed as soon as it is there.
+async fn overdue(directory: &Path) -> Result<(Rig<OrderSaga>, OrderId)> {
+    let log = rig::log(directory).await?;
+    let store = Arc::new(rig::store::<OrderSaga, OrderMigrator>(directory).await?);
     let saga = OrderSaga { payment_deadline: Some(0), inventory_deadline: None };
     let rig = Rig::without_consumer(saga, store, log).await?;
     let order = OrderId(Uuid::now_v7());
     rig.wiring.order(order, rig::placed()).await?;
+    Ok((rig, order))
+}
+
+#[tokio::test]
+async fn what_was_read_before_a_rebalance_does_not_count() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let (rig, order) = overdue(directory.path()).await?;
 
     let read = CaughtUp { at: SystemClock.now(), generation: rig.wiring.ownership.generation() };
     rig.wiring.ownership.set([0].into());
@@ -45,12 +51,7 @@ async fn what_was_read_before_a_rebalance_does_not_count() -> Result<()> {
 #[tokio::test]
 async fn an_order_that_waited_while_the_log_was_away_gets_its_time_again() -> Result<()> {
     let directory = tempfile::tempdir()?;
-    let log = rig::log(directory.path()).await?;
-    let store = Arc::new(rig::store::<OrderSaga, OrderMigrator>(directory.path()).await?);
-    let saga = OrderSaga { payment_deadline: Some(0), inventory_deadline: None };
-    let rig = Rig::without_consumer(saga, store, log).await?;
-    let order = OrderId(Uuid::now_v7());
-    rig.wiring.order(order, rig::placed()).await?;
+    let (rig, order) = overdue(directory.path()).await?;
     let deadline = async || anyhow::Ok(rig.load(order).await?.and_then(|state| state.deadline));
     let wake =
         || rig.wiring.router.call(|reply| RouterMessage::Wake(order, Wake { caught_up: None, unsent: false }, reply));

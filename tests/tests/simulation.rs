@@ -51,7 +51,7 @@ const SEEN: &[(&str, u64)] = &[
 ];
 
 /// How often a process must have been killed at each point.
-const KILLED: u64 = 5;
+const KILLED: u64 = 10;
 
 fn check_not_vacuous(tally: &Tally) {
     for (what, least) in SEEN {
