@@ -19,9 +19,10 @@ use runtime::http::{Operations, edge};
 use runtime::program::{Ports, Running, Starting};
 use runtime::saga::Saga;
 use runtime::store::sql::SqlStore;
+use runtime::store::watched::Watched;
 use saga::OrderSaga;
 use std::sync::Arc;
-use waiting::{Waiting, Watched};
+use waiting::Waiting;
 
 /// Starts the service with these rules. Beyond `limit` orders that are under way no more are taken on.
 pub fn start(ports: Ports, saga: OrderSaga, limit: u64) -> Starting<'static> {
@@ -30,7 +31,7 @@ pub fn start(ports: Ports, saga: OrderSaga, limit: u64) -> Starting<'static> {
         let (store, waiting) = (SqlStore::new(saga, ports.database.clone()), Arc::new(Waiting::default()));
         let wiring = Wiring::new(
             saga,
-            Arc::new(Watched { store, waiting: Arc::clone(&waiting) }),
+            Arc::new(Watched { store, watcher: Arc::clone(&waiting) }),
             ports.log,
             ports.clock,
             Arc::new(Nowhere),

@@ -1,13 +1,12 @@
-//! Who waits for an order to end, and a store that tells them as the end is committed.
+//! Who waits for an order to end, and is told as the end is committed.
 
 use crate::saga::{OrderSaga, Stage};
-use async_trait::async_trait;
-use contracts::{OrderId, Timestamp};
-use runtime::saga::{Instance, Outgoing, Step};
-use runtime::store::sql::SqlStore;
-use runtime::store::{Backlog, Loaded, OutboxKey, Overdue, Store, StoreError, Verdict};
+use contracts::OrderId;
+use runtime::saga::{Instance, Step};
+use runtime::store::watched::Watcher;
+use runtime::store::{Store, StoreError, Verdict};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -82,49 +81,13 @@ impl Waiting {
     }
 }
 
-/// The service's store, watched.
-pub struct Watched {
-    /// The store.
-    pub store: SqlStore<OrderSaga>,
-    /// Who is told.
-    pub waiting: Arc<Waiting>,
-}
-
-#[async_trait]
-impl Store<OrderSaga> for Watched {
-    async fn load(&self, orders: &[OrderId]) -> Result<Vec<Loaded<OrderSaga>>, StoreError> {
-        self.store.load(orders).await
-    }
-
-    async fn commit(
-        &self,
-        steps: &[Step<OrderSaga>],
-        sent: &[OutboxKey],
-    ) -> Result<Vec<Verdict<OrderSaga>>, StoreError> {
-        let verdicts = self.store.commit(steps, sent).await?;
-        for verdict in &verdicts {
+impl Watcher<OrderSaga> for Waiting {
+    fn decided(&self, _: &[Step<OrderSaga>], verdicts: &[Verdict<OrderSaga>]) {
+        for verdict in verdicts {
             match verdict {
-                Verdict::Committed(instance, _) if is_final(instance.state.stage) => self.waiting.tell(instance),
+                Verdict::Committed(instance, _) if is_final(instance.state.stage) => self.tell(instance),
                 Verdict::Committed(..) | Verdict::Conflict | Verdict::Refused(_) => {}
             }
         }
-        Ok(verdicts)
-    }
-
-    async fn unsent(&self, after: Option<OutboxKey>, limit: u64) -> Result<Vec<Outgoing>, StoreError> {
-        self.store.unsent(after, limit).await
-    }
-
-    async fn due(
-        &self,
-        now: Timestamp,
-        after: Option<(Timestamp, OrderId)>,
-        limit: u64,
-    ) -> Result<Vec<Overdue>, StoreError> {
-        self.store.due(now, after, limit).await
-    }
-
-    async fn backlog(&self) -> Result<Backlog, StoreError> {
-        self.store.backlog().await
     }
 }

@@ -14,7 +14,7 @@ pub mod store;
 pub mod tree;
 
 use api::Api;
-use attention::Watched;
+use attention::Attention;
 use poem_openapi::OpenApiService;
 use provider::{Provided, Provider};
 use runtime::actors::Wiring;
@@ -22,6 +22,8 @@ use runtime::health::Health;
 use runtime::http::{Operations, edge};
 use runtime::program::{Ports, Running, Starting};
 use runtime::saga::Saga;
+use runtime::store::sql::SqlStore;
+use runtime::store::watched::Watched;
 use saga::PaymentSaga;
 use std::sync::Arc;
 
@@ -29,9 +31,10 @@ use std::sync::Arc;
 pub fn start(ports: Ports, provider: Provider) -> Starting<'static> {
     Box::pin(async move {
         let health = Arc::new(Health::starting(false));
+        let store = SqlStore::new(PaymentSaga, ports.database.clone());
         let wiring = Wiring::new(
             PaymentSaga,
-            Arc::new(Watched::new(ports.database.clone())),
+            Arc::new(Watched { store, watcher: Arc::new(Attention(ports.database.clone())) }),
             ports.log,
             Arc::clone(&ports.clock),
             Arc::new(Provided::new(provider, Arc::clone(&ports.clock), Arc::clone(&health))),

@@ -15,7 +15,7 @@ use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, IntoActiveModel, PaginatorTrait,
     QueryFilter, QueryOrder, QuerySelect, Select,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use uuid::Uuid;
 
 /// How a saga's instances are rows.
@@ -126,12 +126,12 @@ impl<S: Table> SqlStore<S> {
             let written = self.write(self.database.writer(), instances, outgoing(steps), sent, Told::Who).await?;
             return Ok(written.map(|(verdicts, _)| verdicts).unwrap_or_default());
         }
-        let mut steps: Vec<Step<S>> = steps.iter().copied().cloned().collect();
-        let mut is_winner = vec![true; steps.len()];
+        let mut lost: HashSet<OrderId> = HashSet::new();
         let mut told = Told::HowMany;
         loop {
             let transaction = self.database.begin().await?;
-            let mut settled = steps.clone();
+            let candidates = steps.iter().filter(|step| !lost.contains(&step.next.order));
+            let mut settled: Vec<Step<S>> = candidates.clone().copied().cloned().collect();
             self.saga.settle(&transaction, &mut settled).await?;
             let rows = outgoing(&settled.iter().collect::<Vec<_>>());
             let instances = settled.into_iter().map(|step| step.next).collect();
@@ -144,16 +144,18 @@ impl<S: Table> SqlStore<S> {
             if settles && have_lost {
                 // What was settled for the losers must not stay. Who lost is known now, and few do.
                 transaction.rollback().await?;
-                let won = verdicts.iter().map(|verdict| matches!(verdict, Verdict::Committed(..)));
-                let mut won_here = won.clone();
-                is_winner.iter_mut().filter(|is_winner| **is_winner).for_each(|is| *is = won_here.next() == Some(true));
-                steps = steps.into_iter().zip(won).filter(|(_, won)| *won).map(|(step, _)| step).collect();
+                let losers = candidates.zip(&verdicts).filter(|(_, verdict)| **verdict == Verdict::Conflict);
+                let losers: Vec<OrderId> = losers.map(|(step, _)| step.next.order).collect();
+                lost.extend(losers);
                 continue;
             }
             transaction.commit().await?;
             let mut verdicts = verdicts.into_iter();
-            let verdict = |is_winner| if is_winner { verdicts.next() } else { None };
-            return Ok(is_winner.into_iter().map(verdict).map(|found| found.unwrap_or(Verdict::Conflict)).collect());
+            let verdict = |step: &&Step<S>| match lost.contains(&step.next.order) {
+                true => Verdict::Conflict,
+                false => verdicts.next().unwrap_or(Verdict::Conflict),
+            };
+            return Ok(steps.iter().map(verdict).collect());
         }
     }
 
