@@ -2,6 +2,7 @@
 
 mod amount;
 mod body;
+mod caller;
 mod edge;
 mod operations;
 mod prefer;
@@ -10,6 +11,7 @@ mod server;
 
 pub use amount::JsonAmount;
 pub use body::{BODY_LIMIT, JsonBody, OptionalJsonBody};
+pub use caller::{Caller, Role};
 pub use edge::{CORRELATION_ID, edge};
 pub use operations::Operations;
 pub use prefer::Wait;

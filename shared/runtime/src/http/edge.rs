@@ -1,5 +1,6 @@
 //! What stands before every route: a correlation id in and out, every error a problem, every request measured.
 
+use super::Caller;
 use super::problem::{FieldError, Problem, Refusal};
 use poem::endpoint::BoxEndpoint;
 use poem::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -57,6 +58,7 @@ async fn answer(
         Err(problem) => respond(&problem),
         Ok(correlation_id) => {
             request.headers_mut().insert(CORRELATION_ID, correlation_id.clone());
+            request.set_data(Caller::anyone());
             let place = window.try_acquire();
             // Who runs the service is answered also when nobody else is.
             let mut response = if place.is_err() && path.starts_with("/api/") {
