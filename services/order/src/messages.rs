@@ -64,6 +64,6 @@ pub fn emit(order_id: OrderId, order: &Order, event: &Event, at: Timestamp) -> O
             reason: reason.clone(),
             cancelled_at: at.to_string(),
         })),
-        Event::MoneyMoved(_) | Event::PaymentAccepted(_) | Event::DeadlineMoved(_) => None,
+        Event::MoneyMoved(_) | Event::PaymentAccepted(_) | Event::DeadlineMoved(_) | Event::Noted(..) => None,
     }
 }

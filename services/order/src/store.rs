@@ -1,6 +1,6 @@
 //! Orders as rows.
 
-use crate::saga::{Details, Money, Order, OrderSaga, Stage};
+use crate::saga::{Cause, Details, Money, Order, OrderSaga, Passage, Stage};
 use contracts::{Money as Amount, OrderId, OrderLine, Reason, Timestamp};
 use runtime::saga::{Instance, Named};
 use runtime::store::sql::{Table, read_applied};
@@ -43,6 +43,8 @@ pub struct Model {
     pub reason_code: Option<String>,
     /// Why it ended, for people.
     pub reason_message: Option<String>,
+    /// What it has been through: a line of moment, cause, stage and money for each committed step.
+    pub history: String,
 }
 
 /// None: orders refer to nothing.
@@ -58,7 +60,7 @@ impl Table for OrderSaga {
     const DUE_AT: Column = Column::DueAt;
 
     fn write(instance: Instance<Self>, applied: Vec<u8>, due_at: Option<i64>) -> Model {
-        let Order { stage, money, details, reason, deadline: _ } = instance.state;
+        let Order { stage, money, details, reason, deadline: _, history } = instance.state;
         let (reason_code, reason_message) = reason.map(|reason| (reason.code, reason.message)).unzip();
         Model {
             order_id: instance.order.0,
@@ -77,6 +79,7 @@ impl Table for OrderSaga {
             items: serde_json::to_value(details.lines).expect("lines are JSON"),
             reason_code,
             reason_message,
+            history: history.into_iter().map(write_passage).collect(),
         }
     }
 
@@ -101,7 +104,24 @@ impl Table for OrderSaga {
                 },
                 reason: row.reason_code.zip(row.reason_message).map(|(code, message)| Reason { code, message }),
                 deadline: row.due_at.map(Timestamp),
+                history: row.history.lines().map(read_passage).collect::<Result<_, _>>()?,
             },
         })
     }
+}
+
+fn write_passage(Passage { at, cause, stage, money }: Passage) -> String {
+    format!("{} {} {} {}\n", at.0, cause.name(), stage.name(), money.name())
+}
+
+fn read_passage(line: &str) -> Result<Passage, String> {
+    let [at, cause, stage, money] = line.split(' ').collect::<Vec<_>>()[..] else {
+        return Err(format!("{line:?} is no passage"));
+    };
+    Ok(Passage {
+        at: Timestamp(at.parse().map_err(|_| format!("{at:?} is no moment"))?),
+        cause: Cause::named(cause)?,
+        stage: Stage::named(stage)?,
+        money: Money::named(money)?,
+    })
 }

@@ -354,6 +354,7 @@ impl Api {
             correlation_id: correlation_id.unwrap_or_default(),
             traceparent: trace::accept(traceparent.as_deref()),
             input: Input::Operator(wish),
+            expected: None,
         };
         let in_doubt = || {
             let detail = format!("it is not known whether this was done; GET /api/payments/{payment_id} tells");

@@ -98,7 +98,14 @@ async fn try_one(
     let is_place = matches!(input, Input::Place(_));
     let what = if is_place { "POST" } else { "cancel" };
     world.tell(&"a caller", Some(order), format!("{what} at {process}"));
-    let cause = Caused { origin: Origin::Here, id, correlation_id: String::new(), traceparent: String::new(), input };
+    let cause = Caused {
+        origin: Origin::Here,
+        id,
+        correlation_id: String::new(),
+        traceparent: String::new(),
+        input,
+        expected: None,
+    };
     let answer = tokio::time::timeout(PATIENCE, wiring.order(order, cause)).await;
     let is_taken = matches!(answer, Ok(Ok(Outcome::Applied(_) | Outcome::Nothing(..))));
     world.tell(&"a caller", Some(order), format!("{what} is {}", if is_taken { "accepted" } else { "not accepted" }));

@@ -70,7 +70,8 @@ async fn answer(
                     Err(error) => refused(error),
                 }
             };
-            response.headers_mut().insert(CORRELATION_ID, correlation_id);
+            // The reply to a repeated request has that of the first one.
+            response.headers_mut().entry(CORRELATION_ID).or_insert(correlation_id);
             response
         }
     };
