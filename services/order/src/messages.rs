@@ -43,12 +43,14 @@ pub fn emit(order_id: OrderId, order: &Order, event: &Event, at: Timestamp) -> O
             total_amount: Amount::Exact(details.total),
             currency: details.currency.clone(),
             items: details.lines.clone(),
+            contact: None,
         })),
         Event::Confirmed => Some(Payload::OrderConfirmed(OrderConfirmed {
             order_id,
             customer_id,
             status: Status::Confirmed,
             confirmed_at: at.to_string(),
+            contact: None,
         })),
         Event::Failed(reason) => Some(Payload::OrderFailed(OrderFailed {
             order_id,
@@ -56,6 +58,7 @@ pub fn emit(order_id: OrderId, order: &Order, event: &Event, at: Timestamp) -> O
             status: Status::Failed,
             reason: reason.clone(),
             failed_at: at.to_string(),
+            contact: None,
         })),
         Event::Cancelled(reason) => Some(Payload::OrderCancelled(OrderCancelled {
             order_id,
@@ -63,6 +66,7 @@ pub fn emit(order_id: OrderId, order: &Order, event: &Event, at: Timestamp) -> O
             status: Status::Cancelled,
             reason: reason.clone(),
             cancelled_at: at.to_string(),
+            contact: None,
         })),
         Event::MoneyMoved(_) | Event::PaymentAccepted(_) | Event::DeadlineMoved(_) | Event::Noted(..) => None,
     }

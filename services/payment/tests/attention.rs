@@ -119,6 +119,7 @@ impl Service {
             total_amount: amount().into(),
             currency: "USD".into(),
             items: vec![OrderLine { product_id: "P1".into(), quantity: 1, unit_price: amount().into() }],
+            contact: None,
         };
         self.publish(order_id, Payload::OrderCreated(created)).await?;
         let path = format!("/api/payments/{}", PaymentId::of(order_id));
@@ -133,6 +134,7 @@ impl Service {
             status: Status::Cancelled,
             reason: "ordered twice".into(),
             cancelled_at: SystemClock.now().to_string(),
+            contact: None,
         };
         self.publish(order_id, Payload::OrderCancelled(cancelled)).await
     }

@@ -120,6 +120,7 @@ fn place_elsewhere(world: &Arc<World>, order: OrderId, details: Details) {
         total_amount: Amount::Exact(details.total),
         currency: details.currency,
         items: details.lines,
+        contact: None,
     };
     let known = ForeignOrder { created: created.clone(), confirmed: None };
     world.with(|state| state.foreign.orders.insert(order, known));
