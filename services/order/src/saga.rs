@@ -4,7 +4,7 @@ mod history;
 
 pub use history::{Cause, Passage};
 
-use contracts::{Money as Amount, OrderId, OrderLine, Payload, Reason, Timestamp};
+use contracts::{Contact, Money as Amount, OrderId, OrderLine, Payload, Reason, Timestamp};
 use runtime::saga::{Decision, Due, Named, Nothing, Rejection, Saga};
 use std::convert::Infallible;
 
@@ -98,13 +98,15 @@ pub struct Details {
     pub currency: String,
     /// What is ordered.
     pub lines: Vec<OrderLine>,
+    /// How to reach the customer, beside the log.
+    pub contact: Option<Contact>,
 }
 
 impl Details {
     /// The same bytes whenever the same is ordered, in whatever words.
     pub fn asked(&self) -> Vec<u8> {
-        let Details { customer_id, total, currency, lines } = self;
-        serde_json::to_vec(&(customer_id, total.ten_thousandths(), currency, lines)).expect("an order is JSON")
+        let Details { customer_id, total, currency, lines, contact } = self;
+        serde_json::to_vec(&(customer_id, total.ten_thousandths(), currency, lines, contact)).expect("an order is JSON")
     }
 }
 

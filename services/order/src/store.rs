@@ -45,6 +45,8 @@ pub struct Model {
     pub reason_message: Option<String>,
     /// What it has been through: a line of moment, cause, stage and money for each committed step.
     pub history: String,
+    /// How to reach the customer, as in `order.created`.
+    pub contact: Option<Json>,
 }
 
 /// None: orders refer to nothing.
@@ -80,11 +82,13 @@ impl Table for OrderSaga {
             reason_code,
             reason_message,
             history: history.into_iter().map(write_passage).collect(),
+            contact: details.contact.map(|contact| serde_json::to_value(contact).expect("a contact is JSON")),
         }
     }
 
     fn read(row: Model) -> Result<Instance<Self>, String> {
         let lines: Vec<OrderLine> = serde_json::from_value(row.items).map_err(|error| error.to_string())?;
+        let contact = row.contact.map(serde_json::from_value).transpose().map_err(|error| error.to_string())?;
         Ok(Instance {
             order: OrderId(row.order_id),
             version: row.version,
@@ -101,6 +105,7 @@ impl Table for OrderSaga {
                     total: Amount::from_ten_thousandths(row.total),
                     currency: row.currency,
                     lines,
+                    contact,
                 },
                 reason: row.reason_code.zip(row.reason_message).map(|(code, message)| Reason { code, message }),
                 deadline: row.due_at.map(Timestamp),

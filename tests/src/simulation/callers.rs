@@ -65,6 +65,7 @@ fn details(world: &World, name: &str) -> Details {
             total: Money::from_ten_thousandths(state.rng.i64(100..1_000_000)),
             currency: "EUR".to_owned(),
             lines,
+            contact: None,
         }
     })
 }

@@ -2,11 +2,12 @@
 
 use super::amount;
 use crate::saga::Details;
-use contracts::{Money, OrderLine, is_iso4217};
+use contracts::{Contact, Money, OrderLine, is_iso4217};
 use poem_openapi::Object;
 use poem_openapi::types::Example;
 use runtime::http::{Fields, JsonAmount, Refusal};
 use serde::Deserialize;
+use url::Url;
 
 /// Lines of one order.
 const MAX_LINES: usize = 500;
@@ -24,6 +25,46 @@ pub(super) struct NewOrder {
     currency: String,
     /// What is ordered. 1 to 500 lines; lines of one product count together.
     items: Vec<NewLine>,
+    /// How to reach the customer, beside the log of notification-service.
+    #[oai(skip_serializing_if_is_none)]
+    contact: Option<ContactView>,
+}
+
+/// How to reach a customer about an order.
+#[derive(Clone, Debug, PartialEq, Eq, Object, Deserialize)]
+#[oai(rename_all = "camelCase", rename = "Contact", skip_serializing_if_is_none)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ContactView {
+    /// An address for mail. At most 254 characters.
+    email: Option<String>,
+    /// Where to post signed messages to: an `http` or `https` URL of at most 2000 characters.
+    webhook_url: Option<String>,
+}
+
+impl From<Contact> for ContactView {
+    fn from(Contact { email, webhook_url }: Contact) -> Self {
+        ContactView { email, webhook_url }
+    }
+}
+
+impl ContactView {
+    fn check(self, fields: &mut Fields) -> Option<Contact> {
+        if let Some(email) = &self.email {
+            fields.check(email.len() <= Contact::MAX_EMAIL, "/contact/email", "must have at most 254 characters");
+            let parts = email.rsplit_once('@').filter(|(local, domain)| !local.is_empty() && !domain.is_empty());
+            let is_address = parts.is_some() && !email.chars().any(|c| c.is_whitespace() || c.is_control());
+            fields.check(is_address, "/contact/email", "must be an address, such as name@example.org");
+        }
+        if let Some(text) = &self.webhook_url {
+            let fits = text.len() <= Contact::MAX_WEBHOOK_URL;
+            fields.check(fits, "/contact/webhookUrl", "must have at most 2000 characters");
+            let is_url = Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+            let is_url = is_url && !text.chars().any(char::is_control);
+            fields.check(is_url, "/contact/webhookUrl", "must be an http or https URL");
+        }
+        let ContactView { email, webhook_url } = self;
+        (email.is_some() || webhook_url.is_some()).then_some(Contact { email, webhook_url })
+    }
 }
 
 /// One line of an order.
@@ -47,6 +88,7 @@ impl Example for NewOrder {
             total_amount: amount(999_900),
             currency: "USD".into(),
             items: vec![line],
+            contact: None,
         }
     }
 }
@@ -85,6 +127,7 @@ impl NewOrder {
             }
             Err(why) => fields.check(false, "/totalAmount", why),
         }
+        let contact = self.contact.and_then(|contact| contact.check(&mut fields));
         fields.finish()?;
         let line = |line: NewLine| OrderLine {
             product_id: line.product_id,
@@ -96,6 +139,7 @@ impl NewOrder {
             total: total.unwrap_or_default(),
             currency: self.currency,
             lines: self.items.into_iter().map(line).collect(),
+            contact,
         })
     }
 }

@@ -1,5 +1,6 @@
 //! Orders as they are shown.
 
+use super::request::ContactView;
 use crate::saga::{Order, OrderSaga, Stage};
 use contracts::OrderLine;
 use poem_openapi::{Enum, Object};
@@ -92,6 +93,9 @@ pub(super) struct OrderView {
     pub(super) currency: String,
     /// What was ordered.
     pub(super) items: Vec<LineView>,
+    /// How to reach the customer, if the order came with it.
+    #[oai(skip_serializing_if_is_none)]
+    pub(super) contact: Option<ContactView>,
     /// Ties together all that came of the order, over all services.
     pub(super) correlation_id: String,
     /// When it was accepted, ISO 8601, UTC.
@@ -122,6 +126,7 @@ impl From<Instance<OrderSaga>> for OrderView {
             total_amount: details.total.into(),
             currency: details.currency,
             items: details.lines.into_iter().map(line).collect(),
+            contact: details.contact.map(ContactView::from),
             correlation_id: instance.correlation_id,
             created_at: instance.created_at.to_string(),
             updated_at: instance.updated_at.to_string(),
