@@ -6,12 +6,11 @@ mod stream;
 mod timeline;
 mod view;
 
-pub(crate) use list::stuck;
 pub(crate) use stream::STREAMS;
 
 use crate::feed::FeedMessage;
-use crate::idempotency::{Claim, Claims, key};
 use crate::saga::{Input, OrderSaga};
+use crate::store::claims::{Claim, Claims};
 use crate::waiting::{Ended, Waiting, is_final};
 use contracts::{Money, OrderId, event_id};
 use list::Filter;
@@ -19,7 +18,7 @@ use poem::web::Data;
 use poem_openapi::param::{Header, Path, Query};
 use poem_openapi::payload::Json;
 use poem_openapi::{ApiResponse, OpenApi, Tags};
-use request::{Cancellation, NewOrder};
+use request::{Cancellation, NewOrder, key};
 use runtime::actors::group_commit::Request;
 use runtime::actors::order::Outcome;
 use runtime::actors::{Address, Wiring};
