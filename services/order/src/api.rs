@@ -327,10 +327,13 @@ impl Routes {
             self.0.claim(&caller, &operation, key(header)?, reason.clone().into_bytes(), &mut ask).await?;
         }
         let replayed = order.applied.contains(&ask.id);
-        if !replayed && if_match.as_deref().is_some_and(|tags| !matches(tags, order.version)) {
-            return Err(changed(order.order));
+        // Any version will do for `*`.
+        if let Some(tags) = if_match.as_deref().filter(|tags| tags.trim() != "*") {
+            if !replayed && !matches(tags, order.version) {
+                return Err(changed(order.order));
+            }
+            ask.expected = Some(order.version);
         }
-        ask.expected = if_match.0.map(|_| order.version);
         let taken = self.0.take(&ask, Input::Cancel(reason)).await?;
         Ok(accepted(ask, taken.status, None, replayed))
     }
@@ -338,7 +341,7 @@ impl Routes {
 
 /// Whether one of these entity tags is that of this version, by the strong comparison of RFC 9110.
 fn matches(if_match: &str, version: i64) -> bool {
-    if_match.trim() == "*" || if_match.split(',').any(|tag| tag.trim() == etag(version))
+    if_match.split(',').any(|tag| tag.trim() == etag(version))
 }
 
 fn changed(order: OrderId) -> Refusal {
