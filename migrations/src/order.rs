@@ -4,7 +4,7 @@ use sea_orm_migration::schema::{big_integer, json_binary, text, text_null};
 
 crate::migrator! {
     /// The schema of order-service.
-    OrderMigrator: crate::outbox::Migration, Orders
+    OrderMigrator: crate::outbox::Migration, Orders, crate::dead_letters::Migration, crate::audit_log::Migration
 }
 
 struct Orders;

@@ -33,6 +33,7 @@ const HOMES: &[(&str, &[&str])] = &[
             "shared/runtime/src/database.rs",
             "shared/runtime/src/program.rs",
             "shared/runtime/src/store/",
+            "shared/runtime/src/dead_letters/store/",
             "shared/runtime/src/event_log/embedded.rs",
             "shared/runtime/src/http/problem.rs",
             "/store.rs",

@@ -14,8 +14,9 @@ pub mod waiting;
 use api::Api;
 use poem_openapi::OpenApiService;
 use runtime::actors::{Nowhere, Wiring};
+use runtime::dead_letters::DeadLetters;
 use runtime::health::Health;
-use runtime::http::{Operations, edge};
+use runtime::http::{AuditApi, DeadLetterApi, Operations, edge};
 use runtime::program::{Ports, Running, Starting};
 use runtime::saga::Saga;
 use runtime::store::sql::SqlStore;
@@ -37,10 +38,19 @@ pub fn start(ports: Ports, saga: OrderSaga, limit: u64) -> Starting<'static> {
             Arc::new(Nowhere),
             Arc::clone(&health),
         );
-        let routes = (Api::new(Arc::clone(&wiring), waiting, limit), Operations { health, metrics: ports.metrics });
+        let dead_letters = DeadLetters::of(&wiring, ports.database.clone());
+        let routes = (
+            Api::new(Arc::clone(&wiring), waiting, limit),
+            Operations { health, metrics: ports.metrics },
+            AuditApi(ports.database.clone()),
+            DeadLetterApi(Arc::clone(&dead_letters)),
+        );
         let api = OpenApiService::new(routes, OrderSaga::SERVICE, env!("CARGO_PKG_VERSION"))
             .description("Takes orders over HTTP and sees them through payment and stock to their end.");
         let app = edge(OrderSaga::SERVICE, api);
-        Running::start(ports.database, ports.listener, app, |http| tree::tree(&wiring, ports.attempts, http)).await
+        Running::start(ports.database, ports.listener, app, |http| {
+            tree::tree(&wiring, &dead_letters, ports.attempts, http)
+        })
+        .await
     })
 }
