@@ -1,5 +1,6 @@
 //! The table of what was done. Entries are added and never changed.
 
+use crate::database::{Database, uncancelled};
 use crate::http::Caller;
 use contracts::Timestamp;
 use sea_orm::{
@@ -65,6 +66,13 @@ pub async fn record(
     entry: Entry,
 ) -> Result<(), DbErr> {
     record_all(transaction, caller, now, vec![entry]).await
+}
+
+/// Notes what this caller asks for, before it is done somewhere else. What is cut off in between leaves an entry of
+/// something that was not done, and never something done without an entry.
+pub async fn record_first(database: &Database, caller: &Caller, now: Timestamp, entry: Entry) -> Result<(), DbErr> {
+    let (database, caller) = (database.clone(), caller.clone());
+    uncancelled(async move { record(database.writer(), &caller, now, entry).await }).await
 }
 
 /// Notes many things that this caller did at once.

@@ -5,7 +5,7 @@ pub mod wishes;
 
 use super::DeadLetters;
 use super::letter::{Letter, again};
-use crate::database::Database;
+use crate::database::{Database, uncancelled};
 use crate::event_log::NewRecord;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -193,15 +193,6 @@ pub async fn keep(letters: &DeadLetters, letter: Letter) -> Result<(), DbErr> {
         Entity::insert(row).on_conflict(once).exec_without_returning(database.writer()).await.map(drop)
     })
     .await
-}
-
-/// Runs this to its end, also when who waits for it does not: a statement that is cut off can spoil its connection.
-async fn uncancelled<T, E>(work: impl Future<Output = Result<T, E>> + Send + 'static) -> Result<T, E>
-where
-    T: Send + 'static,
-    E: From<DbErr> + Send + 'static,
-{
-    tokio::spawn(work).await.unwrap_or_else(|panic| Err(DbErr::Custom(panic.to_string()).into()))
 }
 
 fn listed(filter: &Filter) -> Select<Entity> {

@@ -1,9 +1,9 @@
 //! What people want of dead letters, and what came of it.
 
 use super::rows::{ActiveModel, Column, Entity};
-use super::{Filter, MOST_REDRIVES, Model, State, uncancelled};
+use super::{Filter, MOST_REDRIVES, Model, State};
 use crate::audit::store::{self as audit, Entry};
-use crate::database::Database;
+use crate::database::{Database, uncancelled};
 use crate::dead_letters::DeadLetters;
 use crate::http::Caller;
 use sea_orm::sea_query::Expr;
