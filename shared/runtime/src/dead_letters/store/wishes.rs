@@ -9,7 +9,7 @@ use crate::http::Caller;
 use sea_orm::sea_query::Expr;
 use sea_orm::{
     ActiveEnum, ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait,
-    PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
+    PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select,
 };
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -116,19 +116,16 @@ pub struct Many {
     pub note: Option<String>,
 }
 
-/// How many could be sent again, and which of them would be now: the oldest.
+/// Those that would be sent now: the oldest.
+fn first(many: &Many) -> Select<Entity> {
+    let redrivable = Entity::find().filter(many.filter.redrivable()).select_only().column(Column::Id);
+    redrivable.order_by_asc(Column::StoredAt).order_by_asc(Column::Id).limit(many.limit)
+}
+
+/// How many could be sent again, and which of them would be now.
 pub async fn count(connection: &impl ConnectionTrait, many: &Many) -> Result<(u64, Vec<Uuid>), DbErr> {
-    let redrivable = || Entity::find().filter(many.filter.redrivable());
-    let ids = redrivable()
-        .select_only()
-        .column(Column::Id)
-        .order_by_asc(Column::StoredAt)
-        .order_by_asc(Column::Id)
-        .limit(many.limit)
-        .into_tuple()
-        .all(connection)
-        .await?;
-    Ok((redrivable().count(connection).await?, ids))
+    let count = Entity::find().filter(many.filter.redrivable()).count(connection).await?;
+    Ok((count, first(many).into_tuple().all(connection).await?))
 }
 
 /// Wants many letters sent again, one by one as they were, and notes who does.
@@ -141,7 +138,9 @@ pub async fn want_many(
     let batch = Uuid::now_v7();
     let (count, ids) = uncancelled(async move {
         let transaction = shared.database.begin().await?;
-        let (count, ids) = count(&transaction, &many).await?;
+        let (count, _) = count(&transaction, &many).await?;
+        // Locked, so that what somebody else wants at this moment is theirs alone.
+        let ids: Vec<Uuid> = first(&many).lock_exclusive().into_tuple().all(&transaction).await?;
         let (now, pause) = (shared.clock.now(), 1_000_000 / i64::from(many.per_second.get()));
         for page in ids.chunks(500) {
             Entity::update_many()
@@ -152,8 +151,6 @@ pub async fn want_many(
                 .col_expr(Column::NewValue, Expr::value(None::<Vec<u8>>))
                 .col_expr(Column::Failure, Expr::value(None::<String>))
                 .filter(Column::Id.is_in(page.iter().copied()))
-                // What somebody else has wanted since is theirs.
-                .filter(many.filter.redrivable())
                 .exec(&transaction)
                 .await?;
         }
