@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 /// How often is looked for what another replica was asked to send, and counted what is open.
-const LOOK: Duration = Duration::from_secs(2);
+const LOOK: Duration = Duration::from_secs(3);
 
 /// A message to the reader.
 #[derive(Debug)]
@@ -110,16 +110,16 @@ impl Reading<'_> {
         let (mut next, mut wanted) = (Instant::now(), false);
         loop {
             tokio::select! {
-                change = subscription.changes.recv() => self.changed(change)?,
+                change = subscription.changes.recv() => {
+                    self.changed(change)?;
+                    wanted = true;
+                }
                 record = subscription.records.next() => match record {
                     Some(record) => self.keep(record).await,
                     None => return Err(LogError("the subscription has ended".into())),
                 },
                 () = self.letters.wanted.notified() => wanted = true,
-                _ = look.tick() => {
-                    wanted = true;
-                    self.count().await;
-                }
+                _ = look.tick() => wanted |= self.count().await,
                 () = tokio::time::sleep_until(next), if wanted => match self.send().await {
                     Some(pause) => next = Instant::now() + pause,
                     None => wanted = false,
@@ -192,21 +192,23 @@ impl Reading<'_> {
         Ok(Some(Duration::from_micros(u64::try_from(letter.pause_micros).unwrap_or(0))))
     }
 
-    async fn count(&mut self) {
-        let open = match store::open(&self.letters.database).await {
-            Ok(open) => open,
+    /// Counts what is open, and says whether any is wanted.
+    async fn count(&mut self) -> bool {
+        let waiting = match store::waiting(&self.letters.database).await {
+            Ok(waiting) => waiting,
             Err(error) => {
                 tracing::debug!(service = self.letters.service, %error, "the open dead letters cannot be counted");
-                return;
+                return false;
             }
         };
-        let say = |topic: &str, count: i64| {
+        let say = |topic: &str, open: i64| {
             let labels = [("service", self.letters.service.to_owned()), ("topic", topic.to_owned())];
-            metrics::gauge!("dead_letters_open", &labels).set(count as f64);
+            metrics::gauge!("dead_letters_open", &labels).set(open as f64);
         };
-        let now: BTreeSet<String> = open.iter().map(|(topic, _)| topic.clone()).collect();
+        let now: BTreeSet<String> = waiting.iter().map(|topic| topic.topic.clone()).collect();
         self.open.difference(&now).for_each(|topic| say(topic, 0));
-        open.iter().for_each(|(topic, count)| say(topic, *count));
+        waiting.iter().for_each(|topic| say(&topic.topic, topic.open));
         self.open = now;
+        waiting.iter().any(|topic| topic.wanted > 0)
     }
 }

@@ -237,15 +237,28 @@ pub async fn find(database: &Database, id: Uuid) -> Result<Option<Model>, DbErr>
     Entity::find_by_id(id).one(&database.read).await
 }
 
-/// How many are open, by topic.
-pub async fn open(database: &Database) -> Result<Vec<(String, i64)>, DbErr> {
+/// What waits for somebody, or for being sent, of one topic.
+#[derive(Clone, Debug, PartialEq, Eq, FromQueryResult)]
+pub struct Waiting {
+    /// The topic.
+    pub topic: String,
+    /// How many letters are open.
+    pub open: i64,
+    /// How many somebody wants sent again.
+    pub wanted: i64,
+}
+
+/// What waits, by topic.
+pub async fn waiting(database: &Database) -> Result<Vec<Waiting>, DbErr> {
+    let open = Expr::case(Column::State.eq(State::Open), 1).finally(0);
     Entity::find()
         .select_only()
         .column(Column::Topic)
-        .column_as(Column::Id.count(), "open")
-        .filter(Column::State.eq(State::Open))
+        .column_as(Expr::expr(open).sum(), "open")
+        .column_as(Column::WantedAt.count(), "wanted")
+        .filter(Condition::any().add(Column::State.eq(State::Open)).add(Column::WantedAt.is_not_null()))
         .group_by(Column::Topic)
-        .into_tuple()
+        .into_model()
         .all(&database.read)
         .await
 }
