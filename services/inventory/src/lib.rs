@@ -38,7 +38,7 @@ pub fn start(ports: Ports, saga: InventorySaga, initial_stock: &[(String, i64)])
         let routes = (Api::new(ports.database.clone()), Operations { health, metrics: ports.metrics });
         let api = OpenApiService::new(routes, InventorySaga::SERVICE, env!("CARGO_PKG_VERSION"))
             .description("Keeps the stock, and holds what orders need.");
-        let app = edge(InventorySaga::SERVICE, api);
+        let app = edge(InventorySaga::SERVICE, api, ports.access);
         Running::start(ports.database, ports.listener, app, |http| tree::tree(&wiring, ports.attempts, http)).await
     })
 }

@@ -38,7 +38,7 @@ pub fn start(ports: Ports) -> Starting<'static> {
         let routes = (Api::new(ports.database.clone()), Operations { health, metrics: ports.metrics });
         let api = OpenApiService::new(routes, NotificationSaga::SERVICE, env!("CARGO_PKG_VERSION"))
             .description("Tells customers how their orders ended.");
-        let app = edge(NotificationSaga::SERVICE, api);
+        let app = edge(NotificationSaga::SERVICE, api, ports.access);
         Running::start(ports.database, ports.listener, app, |http| tree::tree(&wiring, ports.attempts, http)).await
     })
 }

@@ -40,7 +40,7 @@ pub fn start(ports: Ports, saga: OrderSaga, limit: u64) -> Starting<'static> {
         let routes = (Api::new(Arc::clone(&wiring), waiting, limit), Operations { health, metrics: ports.metrics });
         let api = OpenApiService::new(routes, OrderSaga::SERVICE, env!("CARGO_PKG_VERSION"))
             .description("Takes orders over HTTP and sees them through payment and stock to their end.");
-        let app = edge(OrderSaga::SERVICE, api);
+        let app = edge(OrderSaga::SERVICE, api, ports.access);
         Running::start(ports.database, ports.listener, app, |http| tree::tree(&wiring, ports.attempts, http)).await
     })
 }

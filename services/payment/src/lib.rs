@@ -44,7 +44,7 @@ pub fn start(ports: Ports, provider: Provider) -> Starting<'static> {
             (Api::new(ports.database.clone(), Arc::clone(&wiring)), Operations { health, metrics: ports.metrics });
         let api = OpenApiService::new(routes, PaymentSaga::SERVICE, env!("CARGO_PKG_VERSION"))
             .description("Charges orders, and gives back what was charged for orders that end.");
-        let app = edge(PaymentSaga::SERVICE, api);
+        let app = edge(PaymentSaga::SERVICE, api, ports.access);
         Running::start(ports.database, ports.listener, app, |http| tree::tree(&wiring, ports.attempts, http)).await
     })
 }

@@ -1,5 +1,6 @@
 //! The HTTP edge that every service has: errors as problems, bodies within bounds, health, metrics, documents.
 
+pub mod access;
 mod amount;
 mod body;
 mod caller;
@@ -9,6 +10,7 @@ mod prefer;
 mod problem;
 mod server;
 
+pub use access::Access;
 pub use amount::JsonAmount;
 pub use body::{BODY_LIMIT, JsonBody, OptionalJsonBody};
 pub use caller::{Caller, Role};
