@@ -195,3 +195,76 @@ fn usable(jwk: &Jwk) -> Option<Key> {
     let key = DecodingKey::from_jwk(jwk).ok()?;
     Some(Key { id: jwk.common.key_id.clone(), algorithm, key })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn write(path: &Path, ids: &[&str]) {
+        let key = |id: &&str| json!({"kty": "OKP", "crv": "Ed25519", "kid": id, "x": "A".repeat(43)});
+        let set = json!({ "keys": ids.iter().map(key).collect::<Vec<_>>() });
+        std::fs::write(path, set.to_string()).expect("a file that can be written");
+    }
+
+    async fn has(keys: &Arc<KeySet>, id: &str) -> Result<(), Denied> {
+        keys.find(Some(id)).await.map(|key| assert_eq!(key.id.as_deref(), Some(id)))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_missing_key_is_looked_for_and_not_for_everybody_who_names_one() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let path = file.path();
+        write(path, &["1"]);
+        let keys = Arc::new(KeySet::in_file(path).expect("a set"));
+        let unknown = || Err(Denied::Worthless("it is signed with no key that is known".into()));
+        assert_eq!(has(&keys, "1").await, Ok(()));
+        assert!(keys.find(None).await.is_ok(), "the only one needs no name");
+
+        write(path, &["1", "2"]);
+        assert_eq!(has(&keys, "2").await, Ok(()), "a new one is found at once");
+        assert!(keys.find(None).await.is_err(), "one of two needs a name");
+        write(path, &["2", "3"]);
+        assert_eq!(has(&keys, "3").await, unknown(), "it was looked for a moment ago");
+        tokio::time::advance(ASK_AGAIN).await;
+        assert_eq!(has(&keys, "3").await, Ok(()));
+        assert_eq!(has(&keys, "1").await, unknown(), "one that was withdrawn is gone");
+
+        std::fs::write(path, "{").expect("a file that can be written");
+        tokio::time::advance(ASK_AGAIN).await;
+        assert_eq!(has(&keys, "4").await, Err(Denied::Undecided), "nobody can say");
+        assert_eq!(has(&keys, "3").await, Ok(()), "what is known stays known");
+        write(path, &["4"]);
+        assert_eq!(has(&keys, "4").await, Err(Denied::Undecided), "it was tried a moment ago");
+        tokio::time::advance(TRY_AGAIN).await;
+        assert_eq!(has(&keys, "4").await, Ok(()));
+
+        write(path, &["5"]);
+        tokio::time::advance(FRESH).await;
+        assert_eq!(has(&keys, "4").await, Ok(()), "nobody waits while an old set is renewed");
+        while has(&keys, "4").await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(has(&keys, "5").await, Ok(()));
+    }
+
+    #[test]
+    fn a_set_without_a_usable_key_is_refused() {
+        let rsa = |more: &str| format!(r#"{{"keys": [{{"kty": "RSA", "n": "AQAB", "e": "AQAB"{more}}}]}}"#);
+        assert!(parse(rsa("").as_bytes()).is_ok());
+        assert!(parse(rsa(r#", "use": "sig", "alg": "RS256""#).as_bytes()).is_ok());
+        let rows = [
+            "",
+            "[]",
+            r#"{"keys": []}"#,
+            r#"{"keys": [{"kty": "oct", "k": "AAAA"}]}"#,
+            r#"{"keys": [{"kty": "EC", "crv": "P-384", "x": "AAAA", "y": "AAAA"}]}"#,
+            &rsa(r#", "use": "enc""#),
+            &rsa(r#", "alg": "RS512""#),
+            &rsa(r#", "alg": "RSA-OAEP""#),
+        ];
+        for text in rows {
+            assert!(parse(text.as_bytes()).is_err(), "{text}");
+        }
+    }
+}
