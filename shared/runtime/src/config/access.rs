@@ -188,6 +188,10 @@ fn key_server(text: &str) -> Result<SignedWith, BadSetting> {
     if !["https", "http"].contains(&url.scheme()) || !url.has_host() {
         return Err(form());
     }
+    let is_near = url.host_str().is_some_and(|host| ["localhost", "127.0.0.1", "[::1]"].contains(&host));
+    if url.scheme() == "http" && !is_near {
+        tracing::warn!("JWT_JWKS_URL is not https: whoever can change the answer on its way can sign tokens");
+    }
     let keys = KeySet::at(url).map_err(|error| bad(format!("no client can be made for it: {error}")))?;
     Ok(SignedWith::keys(keys))
 }
