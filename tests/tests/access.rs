@@ -143,6 +143,8 @@ async fn a_key_opens_what_its_role_may() -> Result<()> {
     }
     let document = guarded.api.get(Service::Order, "/openapi.json").await?;
     assert_eq!(document["paths"]["/api/orders"]["post"]["security"], json!([{"bearer": []}, {"apiKey": []}]));
+    let page = guarded.get(Service::Order, "/docs").send().await?.text().await?;
+    assert!(page.contains("\"securitySchemes\""), "Swagger UI can authorize");
     assert_eq!(document["paths"]["/health/live"]["get"]["security"], Value::Null);
     assert_eq!(guarded.place(customer).await?.status(), 202);
     assert_eq!(guarded.orders().await?, 1, "only the order of somebody who is known");

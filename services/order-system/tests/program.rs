@@ -302,6 +302,9 @@ fn bad_settings_end_it_with_one_line_that_names_them() -> Result<()> {
     Ok(())
 }
 
+/// Settings with their values.
+type Given<'a> = &'a [(&'a str, &'a str)];
+
 #[test]
 fn a_wrong_choice_of_access_is_named_and_its_secrets_are_not() -> Result<()> {
     let directory = tempfile::tempdir()?;
@@ -312,7 +315,7 @@ fn a_wrong_choice_of_access_is_named_and_its_secrets_are_not() -> Result<()> {
     let jwt = [("AUTH", "jwt"), ("JWT_ISSUER", "https://issuer.example"), ("JWT_AUDIENCE", "orders")];
     let long = "hush-hush-hush-hush-hush-hush-hush-hush";
     // What is set, what is set besides, and what is named.
-    let rows: &[(&[(&str, &str)], &[(&str, &str)], &str)] = &[
+    let rows: &[(Given, Given, &str)] = &[
         (&keys, &[], "API_KEYS_FILE:"),
         (&keys, &[("API_KEYS", "shop:hush:service")], "API_KEYS: line 1:"),
         (&keys, &[("API_KEYS_FILE", "nowhere")], "API_KEYS_FILE: nowhere"),
