@@ -20,6 +20,8 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
 
 FROM debian:bookworm-slim
 RUN useradd --uid 10001 --home-dir /data --no-log-init app && install --directory --owner app --group app /data
+# Whom to trust at the other end of https: the keys that tokens are signed with are fetched over it.
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 ARG PROGRAM=order-system
 COPY --from=build /programs/${PROGRAM} /usr/local/bin/program
 # A missing library is noticed here, not at the first start.

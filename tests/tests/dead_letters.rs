@@ -13,6 +13,7 @@ use runtime::clock::SystemClock;
 use runtime::database::{Database, DatabaseSettings};
 use runtime::event_log::embedded::EmbeddedLog;
 use runtime::event_log::{EventLog, NewRecord};
+use runtime::http::Access;
 use runtime::program::{Ports, Running};
 use sea_orm::EntityTrait;
 use sea_orm_migration::MigratorTrait;
@@ -50,6 +51,7 @@ async fn ports<M: MigratorTrait>(directory: &Path, name: &str, log: &Arc<Embedde
         listener,
         metrics: None,
         attempts: common.attempts(),
+        access: Arc::new(Access::open(None)),
     })
 }
 

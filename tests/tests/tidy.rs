@@ -43,7 +43,17 @@ const HOMES: &[(&str, &[&str])] = &[
             "tests/",
         ],
     ),
-    ("reqwest", &["services/payment/src/provider/http.rs", "services/order-system/src/", "tests/"]),
+    (
+        "reqwest",
+        &[
+            "services/payment/src/provider/http.rs",
+            "services/order-system/src/",
+            "shared/runtime/src/http/access/key_set.rs",
+            "tests/",
+        ],
+    ),
+    ("jsonwebtoken", &["shared/runtime/src/http/access/", "tests/"]),
+    ("governor", &["shared/runtime/src/http/access/", "tests/"]),
     (
         "poem",
         &[

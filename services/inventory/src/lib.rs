@@ -45,7 +45,7 @@ pub fn start(ports: Ports, saga: InventorySaga, initial_stock: &[(String, i64)])
         );
         let api = OpenApiService::new(routes, InventorySaga::SERVICE, env!("CARGO_PKG_VERSION"))
             .description("Keeps the stock, and holds what orders need.");
-        let app = edge(InventorySaga::SERVICE, api);
+        let app = edge(InventorySaga::SERVICE, api, ports.access);
         Running::start(ports.database, ports.listener, app, |http| {
             tree::tree(&wiring, &dead_letters, ports.attempts, http)
         })

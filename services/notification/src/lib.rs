@@ -45,7 +45,7 @@ pub fn start(ports: Ports) -> Starting<'static> {
         );
         let api = OpenApiService::new(routes, NotificationSaga::SERVICE, env!("CARGO_PKG_VERSION"))
             .description("Tells customers how their orders ended.");
-        let app = edge(NotificationSaga::SERVICE, api);
+        let app = edge(NotificationSaga::SERVICE, api, ports.access);
         Running::start(ports.database, ports.listener, app, |http| {
             tree::tree(&wiring, &dead_letters, ports.attempts, http)
         })

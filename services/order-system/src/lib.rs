@@ -56,6 +56,7 @@ impl System {
         let kafka =
             settings.kafka_bootstrap_servers.as_ref().map(|servers| settings.common.kafka(servers)).transpose()?;
         let provider = settings.payment.provider()?;
+        let access = Arc::new(settings.common.access.access()?);
         let stock = settings.inventory.initial_stock(&config::default_stock())?;
         let data_dir = if settings.is_embedded() { Some(DataDir::take(&settings.data_dir)?) } else { None };
         let listeners = settings.listen()?;
@@ -79,6 +80,7 @@ impl System {
                 listener,
                 metrics: metrics.clone(),
                 attempts: settings.common.attempts(),
+                access: Arc::clone(&access),
             });
         }
         let mut ports = ports.into_iter();

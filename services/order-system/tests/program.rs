@@ -282,6 +282,8 @@ fn bad_settings_end_it_with_one_line_that_names_them() -> Result<()> {
         ("INVENTORY_INITIAL_STOCK", "P1"),
         ("INVENTORY_INITIAL_STOCK", "P1=1,P1=2"),
         ("CONSUMER_MAX_ATTEMPTS", "0"),
+        ("RATE_LIMIT_PER_SECOND", "-1"),
+        ("RATE_LIMIT_BURST", "0"),
         ("LOG_FORMAT", "xml"),
         ("RUST_LOG", "a=b=c"),
     ];
@@ -297,5 +299,51 @@ fn bad_settings_end_it_with_one_line_that_names_them() -> Result<()> {
         Command::new(PROGRAM).env_clear().env("DATA_DIR", directory.path()).env("HTTP_HOST", "0.0.0.0").output()?;
     let error = String::from_utf8(beyond.stderr)?;
     assert!(beyond.status.code() == Some(2) && error.contains("AUTH"), "{error}");
+    Ok(())
+}
+
+/// Settings with their values.
+type Given<'a> = &'a [(&'a str, &'a str)];
+
+#[test]
+fn a_wrong_choice_of_access_is_named_and_its_secrets_are_not() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let file = directory.path().join("secret");
+    std::fs::write(&file, "hush\n")?;
+    let file = file.to_str().context("a path that is text")?;
+    let keys = [("AUTH", "api-key")];
+    let jwt = [("AUTH", "jwt"), ("JWT_ISSUER", "https://issuer.example"), ("JWT_AUDIENCE", "orders")];
+    let long = "hush-hush-hush-hush-hush-hush-hush-hush";
+    // What is set, what is set besides, and what is named.
+    let rows: &[(Given, Given, &str)] = &[
+        (&keys, &[], "API_KEYS_FILE:"),
+        (&keys, &[("API_KEYS", "shop:hush:service")], "API_KEYS: line 1:"),
+        (&keys, &[("API_KEYS_FILE", "nowhere")], "API_KEYS_FILE: nowhere"),
+        (&keys, &[("API_KEYS_FILE", file)], "API_KEYS_FILE: line 1:"),
+        (&keys, &[("API_KEYS_FILE", file), ("API_KEYS", long)], "API_KEYS:"),
+        (&keys, &[("JWT_ISSUER", "x")], "JWT_ISSUER:"),
+        (&[], &[("API_KEYS", long)], "API_KEYS:"),
+        (&[], &[("JWT_SECRET", long)], "JWT_SECRET:"),
+        (&[], &[("RATE_LIMIT_BURST", "10")], "RATE_LIMIT_BURST:"),
+        (&jwt[..1], &[], "JWT_ISSUER:"),
+        (&jwt[..2], &[], "JWT_AUDIENCE:"),
+        (&jwt, &[], "JWT_JWKS_URL:"),
+        (&jwt, &[("JWT_SECRET", "hush")], "JWT_SECRET:"),
+        (&jwt, &[("JWT_SECRET_FILE", file)], "JWT_SECRET_FILE:"),
+        (&jwt, &[("JWT_SECRET_FILE", "nowhere")], "JWT_SECRET_FILE: nowhere"),
+        (&jwt, &[("JWT_JWKS_URL", "issuer.example/hush")], "JWT_JWKS_URL:"),
+        (&jwt, &[("JWT_JWKS_FILE", "nowhere")], "JWT_JWKS_FILE: nowhere"),
+        (&jwt, &[("JWT_JWKS_FILE", file)], "JWT_JWKS_FILE:"),
+        (&jwt, &[("JWT_SECRET", long), ("JWT_JWKS_URL", "https://issuer.example/keys")], "JWT_JWKS_URL:"),
+    ];
+    for (set, besides, named) in rows {
+        let mut command = Command::new(PROGRAM);
+        command.env_clear().env("DATA_DIR", directory.path()).env("HTTP_PORT", "0");
+        let output = command.envs(set.iter().chain(*besides).copied()).output()?;
+        let error = String::from_utf8(output.stderr)?;
+        assert_eq!(output.status.code(), Some(2), "{set:?} {besides:?}: {error}");
+        assert!(error.contains(named) && error.lines().count() == 1, "{set:?} {besides:?}: {error}");
+        assert!(!error.contains("hush"), "{set:?} {besides:?}: {error}");
+    }
     Ok(())
 }

@@ -68,7 +68,7 @@ pub fn start(ports: Ports, saga: OrderSaga, limit: u64) -> Starting<'static> {
         );
         let api = OpenApiService::new(routes, OrderSaga::SERVICE, env!("CARGO_PKG_VERSION"))
             .description("Takes orders over HTTP and sees them through payment and stock to their end.");
-        let app = edge(OrderSaga::SERVICE, api);
+        let app = edge(OrderSaga::SERVICE, api, ports.access);
         Running::start(ports.database, ports.listener, app, |http| {
             tree::tree(&wiring, &own, &dead_letters, &database, ports.attempts, http)
         })

@@ -34,6 +34,10 @@ const SERVICE: &str = "payment-sandbox";
 pub fn start<'a>(settings: &'a Settings, metrics: Option<PrometheusHandle>, stop: &'a Stop) -> Starting<'a> {
     Box::pin(async move {
         let terms = settings.terms()?;
+        let access = Arc::new(settings.common.access.access()?);
+        if !access.is_open() {
+            return Err(BadSetting::new("AUTH", "can only be `off`: payment-sandbox asks nobody for a name").into());
+        }
         let listener = settings.common.listen(settings.http_port)?;
         if let Some(directory) = settings.ledger.parent() {
             let bad = |error| BadSetting::new("--ledger", format!("{}: {error}", directory.display()));
@@ -53,7 +57,7 @@ pub fn start<'a>(settings: &'a Settings, metrics: Option<PrometheusHandle>, stop
         let api = OpenApiService::new(routes, SERVICE, env!("CARGO_PKG_VERSION")).description(
             "A payment provider to try things out on: it keeps books, moves no money, and fails on demand.",
         );
-        Running::start(database, listener, edge(SERVICE, api), |http| Tree {
+        Running::start(database, listener, edge(SERVICE, api, access), |http| Tree {
             service: SERVICE,
             children: vec![
                 Child::new("ledger", move || GroupCommit(Arc::clone(&ledger)), move |actor| writer.set(actor)),

@@ -50,7 +50,7 @@ pub fn start(ports: Ports, provider: Provider) -> Starting<'static> {
         );
         let api = OpenApiService::new(routes, PaymentSaga::SERVICE, env!("CARGO_PKG_VERSION"))
             .description("Charges orders, and gives back what was charged for orders that end.");
-        let app = edge(PaymentSaga::SERVICE, api);
+        let app = edge(PaymentSaga::SERVICE, api, ports.access);
         Running::start(ports.database, ports.listener, app, |http| {
             tree::tree(&wiring, &dead_letters, ports.attempts, http)
         })

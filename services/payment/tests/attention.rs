@@ -15,6 +15,7 @@ use runtime::clock::{Clock, SystemClock};
 use runtime::database::{Database, DatabaseSettings};
 use runtime::event_log::embedded::EmbeddedLog;
 use runtime::event_log::{EventLog, NewRecord, Subscription};
+use runtime::http::Access;
 use runtime::program::{Ports, Running};
 use serde_json::{Value, json};
 use std::net::TcpListener;
@@ -84,6 +85,7 @@ impl Service {
             listener,
             metrics,
             attempts: Attempts { max: 3, interval: Duration::ZERO },
+            access: Arc::new(Access::open(None)),
         };
         let adapter = Arc::clone(&provider) as Arc<dyn PaymentProvider>;
         let running = payment_service::start(ports, Provider { adapter, time_limit: PATIENCE }).await?;

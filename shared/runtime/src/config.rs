@@ -1,5 +1,9 @@
 //! Settings that several programs share: environment variables, each with a flag that mirrors it.
 
+mod access;
+
+pub use access::{AccessSettings, Auth, Secret};
+
 use crate::actors::consumer::Attempts;
 use crate::database::DatabaseSettings;
 use crate::event_log::kafka::KafkaSettings;
@@ -59,22 +63,15 @@ pub enum LogFormat {
     Json,
 }
 
-/// Who may use the HTTP API.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Auth {
-    /// Everybody who can reach it.
-    Off,
-}
-
 /// What every program takes.
 #[derive(Args, Clone, Debug)]
 pub struct Common {
     /// Address to listen on
     #[arg(long, env = "HTTP_HOST", value_name = "HTTP_HOST", default_value = "127.0.0.1")]
     pub http_host: IpAddr,
-    /// Who may use the HTTP API; must be given to listen beyond loopback [default: off on loopback]
-    #[arg(long, env = "AUTH", value_name = "AUTH")]
-    pub auth: Option<Auth>,
+    /// Who may use the HTTP API, and how often
+    #[command(flatten)]
+    pub access: AccessSettings,
     /// Attempts at one message before it is a dead letter
     #[arg(long, env = "CONSUMER_MAX_ATTEMPTS", value_name = "CONSUMER_MAX_ATTEMPTS", default_value = "3",
           value_parser = clap::value_parser!(u32).range(1..=1000))]
@@ -145,9 +142,9 @@ impl Common {
 
     /// Binds a port, so that one in use is found before anything starts.
     pub fn listen(&self, port: u16) -> Result<TcpListener, BadSetting> {
-        if !self.http_host.is_loopback() && self.auth.is_none() {
-            let problem =
-                format!("must be given to listen on {}, beyond loopback; `off` lets everybody in", self.http_host);
+        if !self.http_host.is_loopback() && self.access.auth.is_none() {
+            let choice = "`api-key`, `jwt`, or `off`, which lets everybody in";
+            let problem = format!("must be given to listen on {}, beyond loopback: {choice}", self.http_host);
             return Err(BadSetting::new("AUTH", problem));
         }
         let address = SocketAddr::new(self.http_host, port);

@@ -1,5 +1,6 @@
 //! The HTTP edge that every service has: errors as problems, bodies within bounds, health, metrics, documents.
 
+pub mod access;
 mod amount;
 mod audit;
 mod body;
@@ -12,6 +13,7 @@ mod prefer;
 mod problem;
 mod server;
 
+pub use access::Access;
 pub use amount::JsonAmount;
 pub use audit::AuditApi;
 pub use body::{BODY_LIMIT, JsonBody, OptionalJsonBody};

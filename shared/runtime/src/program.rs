@@ -9,7 +9,7 @@ use crate::database::{Database, DatabaseSettings, is_transient};
 use crate::event_log::EventLog;
 use crate::event_log::kafka::KafkaLog;
 use crate::health::Health;
-use crate::http::HttpServer;
+use crate::http::{Access, HttpServer};
 use anyhow::{Context, Result, anyhow};
 use futures::future::{BoxFuture, join_all, select_all};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -176,6 +176,8 @@ pub struct Ports {
     pub metrics: Option<PrometheusHandle>,
     /// The budget of one message.
     pub attempts: Attempts,
+    /// Who may use its HTTP API.
+    pub access: Arc<Access>,
 }
 
 /// The ports of a service alone, on Kafka and PostgreSQL, with logging and metrics started.
@@ -188,6 +190,7 @@ pub async fn ports<M: MigratorTrait>(
 ) -> Result<Ports> {
     let metrics = telemetry(common)?;
     let kafka = common.kafka(kafka_bootstrap_servers)?;
+    let access = Arc::new(common.access.access()?);
     let listener = common.listen(http_port)?;
     let database = open_database::<M>(database_setting, database, stop).await?;
     Ok(Ports {
@@ -197,6 +200,7 @@ pub async fn ports<M: MigratorTrait>(
         listener,
         metrics: Some(metrics),
         attempts: common.attempts(),
+        access,
     })
 }
 

@@ -1,7 +1,7 @@
 //! Who asks.
 
-/// What a caller may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a caller may do. A later one may all that an earlier one may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
     /// Place, read and cancel its own orders.
     Customer,

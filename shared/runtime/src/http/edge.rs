@@ -1,8 +1,8 @@
 //! What stands before every route: a correlation id in and out, every error a problem, every request measured.
 
-use super::Caller;
+use super::access::{Access, Document};
 use super::problem::{FieldError, Problem, Refusal};
-use poem::endpoint::BoxEndpoint;
+use poem::endpoint::{BoxEndpoint, make_sync};
 use poem::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use poem::{Endpoint, EndpointExt, IntoResponse, Request, Response, Route};
 use poem_openapi::error::{ParseParamError, ParsePathError};
@@ -26,70 +26,84 @@ const CORRELATION_ID_LIMIT: usize = 200;
 pub fn edge<T: OpenApi + 'static, W: Webhook + 'static>(
     service: &'static str,
     api: OpenApiService<T, W>,
+    access: Arc<Access>,
 ) -> BoxEndpoint<'static> {
-    let routes = Arc::new(Routes::of(&api.spec()));
-    let window = Arc::new(Semaphore::new(WINDOW));
-    let docs = api.swagger_ui();
-    let json = api.spec_endpoint();
-    let yaml = api.spec_endpoint_yaml();
+    let Document { json, yaml, swagger_ui } = Document::of(&api, &access);
+    let gate = Arc::new(Gate { service, routes: Routes::of(&json), window: Semaphore::new(WINDOW), access });
     Route::new()
         .nest("/", api)
-        .nest("/docs", docs)
-        .at("/openapi.json", json)
-        .at("/openapi.yaml", yaml)
+        .nest("/docs", page("text/html; charset=utf-8", swagger_ui))
+        .at("/openapi.json", page("application/json", json))
+        .at("/openapi.yaml", page("application/x-yaml", yaml))
         .around(move |endpoint, request| {
-            let (routes, window) = (Arc::clone(&routes), Arc::clone(&window));
-            async move { Ok(answer(service, &routes, &window, endpoint, request).await) }
+            let gate = Arc::clone(&gate);
+            async move { Ok(gate.answer(endpoint, request).await) }
         })
         .boxed()
 }
 
-async fn answer(
+/// What every request passes.
+struct Gate {
     service: &'static str,
-    routes: &Routes,
-    window: &Semaphore,
-    endpoint: impl Endpoint,
-    mut request: Request,
-) -> Response {
-    let started = Instant::now();
-    let method = request.method().clone();
-    let path = request.uri().path().to_owned();
-    let mut response = match correlation_id(request.headers()) {
-        Err(problem) => respond(&problem),
-        Ok(correlation_id) => {
-            request.headers_mut().insert(CORRELATION_ID, correlation_id.clone());
-            request.set_data(Caller::anyone());
-            let place = window.try_acquire();
-            // Who runs the service is answered also when nobody else is.
-            let mut response = if place.is_err() && path.starts_with("/api/") {
-                Refusal::unavailable("too many requests are being answered; nothing was done, try again")
-                    .into_response()
-            } else {
-                match endpoint.call(request).await {
-                    Ok(response) => response.into_response(),
-                    Err(error) => refused(error),
-                }
-            };
-            // The reply to a repeated request has that of the first one.
-            response.headers_mut().entry(CORRELATION_ID).or_insert(correlation_id);
-            response
+    routes: Routes,
+    window: Semaphore,
+    access: Arc<Access>,
+}
+
+fn page(content_type: &'static str, text: String) -> impl Endpoint {
+    make_sync(move |_| Response::builder().content_type(content_type).body(text.clone()))
+}
+
+impl Gate {
+    async fn answer(&self, endpoint: impl Endpoint, mut request: Request) -> Response {
+        let started = Instant::now();
+        let method = request.method().clone();
+        let path = request.uri().path().to_owned();
+        let mut response = match correlation_id(request.headers()) {
+            Err(problem) => respond(&problem),
+            Ok(correlation_id) => {
+                request.headers_mut().insert(CORRELATION_ID, correlation_id.clone());
+                let mut response = self.pass(endpoint, request, &method, &path).await;
+                // The reply to a repeated request has that of the first one.
+                response.headers_mut().entry(CORRELATION_ID).or_insert(correlation_id);
+                response
+            }
+        };
+        let template = self.routes.template(&path);
+        if response.status() == StatusCode::METHOD_NOT_ALLOWED
+            && let Some(allow) = self.routes.allow(&path)
+        {
+            response.headers_mut().insert(header::ALLOW, allow);
         }
-    };
-    let template = routes.template(&path);
-    if response.status() == StatusCode::METHOD_NOT_ALLOWED
-        && let Some(allow) = routes.allow(&path)
-    {
-        response.headers_mut().insert(header::ALLOW, allow);
+        metrics::histogram!(
+            "http_request_duration_seconds",
+            "service" => self.service,
+            "method" => known_method(&method),
+            "route" => template.unwrap_or("other").to_owned(),
+            "status" => response.status().as_u16().to_string(),
+        )
+        .record(started.elapsed().as_secs_f64());
+        response
     }
-    metrics::histogram!(
-        "http_request_duration_seconds",
-        "service" => service,
-        "method" => known_method(&method),
-        "route" => template.unwrap_or("other").to_owned(),
-        "status" => response.status().as_u16().to_string(),
-    )
-    .record(started.elapsed().as_secs_f64());
-    response
+
+    /// To the route, if there is room and the caller may.
+    async fn pass(&self, endpoint: impl Endpoint, mut request: Request, method: &Method, path: &str) -> Response {
+        let place = self.window.try_acquire();
+        // Who runs the service is answered also when nobody else is.
+        if place.is_err() && path.starts_with("/api/") {
+            return Refusal::unavailable("too many requests are being answered; nothing was done, try again")
+                .into_response();
+        }
+        let sender = self.access.sender(&request);
+        match self.access.admit(method, path, sender).await {
+            Ok(caller) => request.set_data(caller),
+            Err(refusal) => return refusal.into_response(),
+        };
+        match endpoint.call(request).await {
+            Ok(response) => response.into_response(),
+            Err(error) => refused(error),
+        }
+    }
 }
 
 fn correlation_id(headers: &HeaderMap) -> Result<HeaderValue, Problem> {

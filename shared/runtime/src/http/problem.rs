@@ -68,6 +68,14 @@ pub enum Refusal {
     /// The request cannot be read: not JSON, or a parameter that is none.
     #[oai(status = 400, content_type = "application/problem+json")]
     Malformed(Json<Problem>),
+    /// The service does not know who asks: there is no credential, or none that it accepts.
+    #[oai(status = 401, content_type = "application/problem+json")]
+    Unknown(
+        Json<Box<Problem>>,
+        /// What it accepts.
+        #[oai(header = "WWW-Authenticate")]
+        String,
+    ),
     /// This caller may not do this.
     #[oai(status = 403, content_type = "application/problem+json")]
     Forbidden(Json<Problem>),
@@ -89,6 +97,14 @@ pub enum Refusal {
     /// The request can be read, but its content is wrong.
     #[oai(status = 422, content_type = "application/problem+json")]
     Wrong(Json<Problem>),
+    /// Too many requests of this caller.
+    #[oai(status = 429, content_type = "application/problem+json")]
+    TooMany(
+        Json<Problem>,
+        /// Seconds to wait before trying again.
+        #[oai(header = "Retry-After")]
+        u32,
+    ),
     /// The service cannot do this now.
     #[oai(status = 503, content_type = "application/problem+json")]
     Unavailable(

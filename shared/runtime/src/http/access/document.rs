@@ -1,0 +1,136 @@
+//! What the OpenAPI document says about access.
+
+use super::{Access, is_open};
+use poem_openapi::{OpenApi, OpenApiService, Webhook};
+use serde::de::{MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_yaml_ng::{Mapping, Value};
+use std::fmt;
+
+/// A service's document, as it is served: that of poem-openapi, and how to show who one is.
+pub(in crate::http) struct Document {
+    pub(in crate::http) json: String,
+    pub(in crate::http) yaml: String,
+    pub(in crate::http) swagger_ui: String,
+}
+
+/// The ways to show who one is. `{}` is to show nothing.
+const NOTHING: &str = "{}";
+const SCHEMES: &str = r#"
+bearer:
+  type: http
+  scheme: bearer
+  description: A JSON Web Token with AUTH=jwt, or an API key with AUTH=api-key.
+apiKey:
+  type: apiKey
+  in: header
+  name: X-API-Key
+  description: An API key, with AUTH=api-key.
+"#;
+const BEARER: &str = "{bearer: []}";
+const API_KEY: &str = "{apiKey: []}";
+
+impl Document {
+    /// The document of this service, with that access.
+    pub(in crate::http) fn of<T: OpenApi, W: Webhook>(api: &OpenApiService<T, W>, access: &Access) -> Self {
+        let written = api.spec();
+        // JSON is YAML, and what reads YAML keeps its order.
+        let mut document = parse(&written);
+        if let Some(Value::Mapping(paths)) = document.get_mut("paths") {
+            for (path, item) in paths {
+                if path.as_str().is_some_and(is_open) {
+                    continue;
+                }
+                for (_, operation) in item.as_mapping_mut().into_iter().flatten() {
+                    if let Value::Mapping(operation) = operation {
+                        operation.insert("security".into(), parse(&requirement(access)));
+                    }
+                }
+            }
+        }
+        let top = document.as_mapping_mut().expect("an OpenAPI document is an object");
+        let components = top.entry("components".into()).or_insert_with(|| Mapping::new().into());
+        if let Value::Mapping(components) = components {
+            components.insert("securitySchemes".into(), parse(SCHEMES));
+        }
+        let json = serde_json::to_string_pretty(&document).expect("what was JSON is JSON");
+        let yaml = serde_yaml_ng::to_string(&document).expect("what was YAML is YAML");
+        let swagger_ui = api.swagger_ui_html().replace(&written, &json);
+        Document { json, yaml, swagger_ui }
+    }
+}
+
+fn requirement(access: &Access) -> String {
+    use super::Ask::{ApiKey, Nothing, Token};
+    let ways: &[&str] = match access.ask {
+        Nothing => &[NOTHING, BEARER, API_KEY],
+        ApiKey(_) => &[BEARER, API_KEY],
+        Token(_) => &[BEARER],
+    };
+    format!("[{}]", ways.join(", "))
+}
+
+fn parse(text: &str) -> Value {
+    let Written(value) = serde_yaml_ng::from_str(text).expect("poem-openapi writes JSON");
+    value
+}
+
+/// A value in the order in which it is written. poem-openapi writes a status twice that a route's answer and its
+/// refusal both have; the route's own comes first, and stays.
+struct Written(Value);
+
+impl<'de> Deserialize<'de> for Written {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Reader).map(Written)
+    }
+}
+
+struct Reader;
+
+impl<'de> Visitor<'de> for Reader {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut sequence = Vec::new();
+        while let Some(Written(item)) = items.next_element()? {
+            sequence.push(item);
+        }
+        Ok(Value::Sequence(sequence))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let mut mapping = Mapping::new();
+        while let Some((Written(key), Written(value))) = entries.next_entry()? {
+            mapping.entry(key).or_insert(value);
+        }
+        Ok(mapping.into())
+    }
+}
