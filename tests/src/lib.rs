@@ -6,6 +6,7 @@ pub mod appended;
 pub mod audit;
 pub mod chaos;
 pub mod conformance;
+pub mod embedded;
 pub mod programs;
 pub mod proxy;
 pub mod rig;

@@ -140,7 +140,7 @@ pub async fn append(log: &dyn EventLog, records: Vec<NewRecord>) -> Result<()> {
 pub fn placed() -> Caused<Input> {
     let input = Input::Place(Details { customer_id: "c".into(), ..Details::default() });
     let (correlation_id, traceparent) = (String::new(), String::new());
-    Caused { origin: Origin::Here, id: Uuid::now_v7(), correlation_id, traceparent, input }
+    Caused { origin: Origin::Here, id: Uuid::now_v7(), correlation_id, traceparent, input, expected: None }
 }
 
 /// A record that somebody else's service wrote. `salt` tells apart events that say the same.

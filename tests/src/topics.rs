@@ -93,7 +93,10 @@ pub fn check_fields(record: &Record) -> Result<Value> {
     ensure!(names(&event) == ENVELOPE.split(' ').collect(), "{topic}: the envelope of {text}");
     let (own, lines) = fields.split_once('[').unwrap_or((fields, "]"));
     let payload = &event["payload"];
-    ensure!(names(payload) == own.split_whitespace().collect(), "{topic}: the payload of {text}");
+    // Only an order that came with a contact carries one on.
+    let mut expected: BTreeSet<&str> = own.split_whitespace().collect();
+    expected.extend(payload["contact"]["email"].as_str().map(|_| "contact"));
+    ensure!(names(payload) == expected, "{topic}: the payload of {text}");
     for line in payload["items"].as_array().into_iter().flatten() {
         ensure!(names(line) == lines.trim_end_matches(']').split(' ').collect(), "{topic}: the lines of {text}");
     }

@@ -1,59 +1,9 @@
 //! The whole system on embedded parts, over HTTP.
 
 use anyhow::Result;
-use e2e::api::{Api, Service, example, order_of};
-use e2e::audit::Databases;
-use e2e::topics::{check_against, check_fields, event_topics, read_all};
-use migrations::EventLogMigrator;
-use order_system::System;
-use order_system::config::RunSettings;
-use runtime::clock::SystemClock;
-use runtime::database::{Database, DatabaseSettings};
-use runtime::event_log::embedded::EmbeddedLog;
-use runtime::program::Stop;
+use e2e::api::{Service, example, order_of};
+use e2e::embedded::Embedded;
 use serde_json::json;
-use std::sync::Arc;
-use tempfile::TempDir;
-
-struct Embedded {
-    directory: TempDir,
-    settings: RunSettings,
-    system: System,
-    api: Api,
-}
-
-impl Embedded {
-    async fn start() -> Result<Self> {
-        let directory = tempfile::tempdir()?;
-        let settings = RunSettings::embedded(directory.path().to_owned());
-        let system = System::start(&settings, None, &Stop::default()).await?;
-        system.ready().await;
-        let api = Api::new(system.urls());
-        Ok(Embedded { directory, settings, system, api })
-    }
-
-    /// Audits the databases, stops the system, and then audits the topics against them.
-    async fn finish(self) -> Result<()> {
-        let [a, b, c, d] = self.settings.databases()?;
-        let databases = Databases([
-            Database::open(&a).await?,
-            Database::open(&b).await?,
-            Database::open(&c).await?,
-            Database::open(&d).await?,
-        ]);
-        let books = databases.audit(&[]).await?;
-        self.system.stop().await;
-        let file = DatabaseSettings::Sqlite(self.directory.path().join("events.sqlite"));
-        let database = Database::open(&file).await?;
-        database.migrate::<EventLogMigrator>().await?;
-        let log = EmbeddedLog::open(database, Arc::new(SystemClock)).await?;
-        let records = read_all(&log, &event_topics()).await?;
-        for record in &records {
-            check_fields(record)?;
-        }
-        check_against(&records, &books)
-    }
-}
 
 #[tokio::test]
 async fn orders_come_to_their_ends() -> Result<()> {

@@ -269,6 +269,7 @@ async fn row_13_a_million_orders_leave_memory() -> Result<()> {
                     correlation_id: String::new(),
                     traceparent: String::new(),
                     input,
+                    expected: None,
                 };
                 let outcome = wiring.order(order, cause).await?;
                 ensure!(matches!(outcome, Outcome::Applied(_)), "{outcome:?}");

@@ -36,6 +36,7 @@ pub fn receive(payload: Payload) -> Option<Input> {
 /// What the others are told.
 pub fn emit(order_id: OrderId, order: &Order, event: &Event, at: Timestamp) -> Option<Payload> {
     let customer_id = order.details.customer_id.clone();
+    let contact = &order.details.contact;
     match event {
         Event::Placed(details, _) => Some(Payload::OrderCreated(OrderCreated {
             order_id,
@@ -43,12 +44,14 @@ pub fn emit(order_id: OrderId, order: &Order, event: &Event, at: Timestamp) -> O
             total_amount: Amount::Exact(details.total),
             currency: details.currency.clone(),
             items: details.lines.clone(),
+            contact: contact.clone(),
         })),
         Event::Confirmed => Some(Payload::OrderConfirmed(OrderConfirmed {
             order_id,
             customer_id,
             status: Status::Confirmed,
             confirmed_at: at.to_string(),
+            contact: contact.clone(),
         })),
         Event::Failed(reason) => Some(Payload::OrderFailed(OrderFailed {
             order_id,
@@ -56,6 +59,7 @@ pub fn emit(order_id: OrderId, order: &Order, event: &Event, at: Timestamp) -> O
             status: Status::Failed,
             reason: reason.clone(),
             failed_at: at.to_string(),
+            contact: contact.clone(),
         })),
         Event::Cancelled(reason) => Some(Payload::OrderCancelled(OrderCancelled {
             order_id,
@@ -63,7 +67,8 @@ pub fn emit(order_id: OrderId, order: &Order, event: &Event, at: Timestamp) -> O
             status: Status::Cancelled,
             reason: reason.clone(),
             cancelled_at: at.to_string(),
+            contact: contact.clone(),
         })),
-        Event::MoneyMoved(_) | Event::PaymentAccepted(_) | Event::DeadlineMoved(_) => None,
+        Event::MoneyMoved(_) | Event::PaymentAccepted(_) | Event::DeadlineMoved(_) | Event::Noted(..) => None,
     }
 }

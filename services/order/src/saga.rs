@@ -1,6 +1,10 @@
 //! The rules of an order at order-service. `docs/sagas/order.md` shows every cell; it is generated from this file.
 
-use contracts::{Money as Amount, OrderId, OrderLine, Payload, Reason, Timestamp};
+mod history;
+
+pub use history::{Cause, Passage};
+
+use contracts::{Contact, Money as Amount, OrderId, OrderLine, Payload, Reason, Timestamp};
 use runtime::saga::{Decision, Due, Named, Nothing, Rejection, Saga};
 use std::convert::Infallible;
 
@@ -94,6 +98,16 @@ pub struct Details {
     pub currency: String,
     /// What is ordered.
     pub lines: Vec<OrderLine>,
+    /// How to reach the customer, beside the log.
+    pub contact: Option<Contact>,
+}
+
+impl Details {
+    /// The same bytes whenever the same is ordered, in whatever words.
+    pub fn asked(&self) -> Vec<u8> {
+        let Details { customer_id, total, currency, lines, contact } = self;
+        serde_json::to_vec(&(customer_id, total.ten_thousandths(), currency, lines, contact)).expect("an order is JSON")
+    }
 }
 
 /// Where an order stands.
@@ -109,6 +123,8 @@ pub struct Order {
     pub reason: Option<Reason>,
     /// Until when it waits where it stands.
     pub deadline: Option<Timestamp>,
+    /// What it has been through: one passage per committed step.
+    pub history: Vec<Passage>,
 }
 
 /// What can come to an order.
@@ -157,6 +173,8 @@ pub enum Event {
     Failed(Reason),
     /// It was called off.
     Cancelled(String),
+    /// This was heard of it, at this moment. The last event of every step.
+    Noted(Cause, Timestamp),
 }
 
 /// The payment was declined.
@@ -179,6 +197,72 @@ impl Saga for OrderSaga {
     type Effect = Infallible;
 
     fn decide(&self, order: &Order, input: &Input, at: Timestamp) -> Decision<Event> {
+        let cause = Cause::of(input);
+        match self.rule(order, input, at) {
+            Decision::Events(mut events) => {
+                events.push(Event::Noted(cause, at));
+                Decision::Events(events)
+            }
+            // What another service says belongs in the timeline, also when nothing follows from it: once, and wherever
+            // the order stands, so that reading it again changes nothing.
+            Decision::Nothing(Nothing::Informs | Nothing::Late | Nothing::Duplicate)
+                if cause.event_type().is_some() && !order.history.iter().any(|passage| passage.cause == cause) =>
+            {
+                Decision::event(Event::Noted(cause, at))
+            }
+            nothing @ (Decision::Nothing(_) | Decision::Rejected(_)) => nothing,
+        }
+    }
+
+    fn evolve(order: Order, event: &Event) -> Order {
+        match event {
+            Event::Placed(details, until) => {
+                Order { stage: Stage::AwaitingPayment, details: details.clone(), deadline: *until, ..order }
+            }
+            Event::MoneyMoved(money) => Order { money: *money, ..order },
+            Event::PaymentAccepted(until) => Order { stage: Stage::AwaitingInventory, deadline: *until, ..order },
+            Event::DeadlineMoved(until) => Order { deadline: *until, ..order },
+            Event::Confirmed => Order { stage: Stage::Confirmed, deadline: None, ..order },
+            Event::Failed(reason) => {
+                Order { stage: Stage::Failed, reason: Some(reason.clone()), deadline: None, ..order }
+            }
+            Event::Cancelled(message) => {
+                let reason = Reason { code: CANCELLED.into(), message: message.clone() };
+                Order { stage: Stage::Cancelled, reason: Some(reason), deadline: None, ..order }
+            }
+            Event::Noted(cause, at) => {
+                let mut order = order;
+                order.history.push(Passage { at: *at, cause: *cause, stage: order.stage, money: order.money });
+                order
+            }
+        }
+    }
+
+    fn due(order: &Order) -> Option<(Timestamp, Due<Input, Infallible>)> {
+        let passed = match order.stage {
+            Stage::AwaitingPayment => Input::PaymentOverdue,
+            Stage::AwaitingInventory => Input::InventoryOverdue,
+            Stage::Unknown | Stage::Confirmed | Stage::Failed | Stage::Cancelled => return None,
+        };
+        order.deadline.map(|deadline| (deadline, Due::Deadline { passed, excused: Some(Input::LogWasAway) }))
+    }
+
+    fn opens(input: &Input) -> bool {
+        matches!(input, Input::Place(_))
+    }
+
+    fn receive(payload: Payload) -> Option<Input> {
+        crate::messages::receive(payload)
+    }
+
+    fn emit(id: OrderId, order: &Order, event: &Event, at: Timestamp) -> Option<Payload> {
+        crate::messages::emit(id, order, event, at)
+    }
+}
+
+impl OrderSaga {
+    /// The table: every stage by every input.
+    fn rule(&self, order: &Order, input: &Input, at: Timestamp) -> Decision<Event> {
         let until = |deadline: Option<i64>| deadline.map(|millis| at.plus_millis(millis));
         match order.stage {
             Stage::Unknown => match input {
@@ -258,46 +342,6 @@ impl Saga for OrderSaga {
                 Input::PaymentOverdue | Input::InventoryOverdue | Input::LogWasAway => Decision::Nothing(Nothing::Late),
             },
         }
-    }
-
-    fn evolve(order: Order, event: &Event) -> Order {
-        match event {
-            Event::Placed(details, until) => {
-                Order { stage: Stage::AwaitingPayment, details: details.clone(), deadline: *until, ..order }
-            }
-            Event::MoneyMoved(money) => Order { money: *money, ..order },
-            Event::PaymentAccepted(until) => Order { stage: Stage::AwaitingInventory, deadline: *until, ..order },
-            Event::DeadlineMoved(until) => Order { deadline: *until, ..order },
-            Event::Confirmed => Order { stage: Stage::Confirmed, deadline: None, ..order },
-            Event::Failed(reason) => {
-                Order { stage: Stage::Failed, reason: Some(reason.clone()), deadline: None, ..order }
-            }
-            Event::Cancelled(message) => {
-                let reason = Reason { code: CANCELLED.into(), message: message.clone() };
-                Order { stage: Stage::Cancelled, reason: Some(reason), deadline: None, ..order }
-            }
-        }
-    }
-
-    fn due(order: &Order) -> Option<(Timestamp, Due<Input, Infallible>)> {
-        let passed = match order.stage {
-            Stage::AwaitingPayment => Input::PaymentOverdue,
-            Stage::AwaitingInventory => Input::InventoryOverdue,
-            Stage::Unknown | Stage::Confirmed | Stage::Failed | Stage::Cancelled => return None,
-        };
-        order.deadline.map(|deadline| (deadline, Due::Deadline { passed, excused: Some(Input::LogWasAway) }))
-    }
-
-    fn opens(input: &Input) -> bool {
-        matches!(input, Input::Place(_))
-    }
-
-    fn receive(payload: Payload) -> Option<Input> {
-        crate::messages::receive(payload)
-    }
-
-    fn emit(id: OrderId, order: &Order, event: &Event, at: Timestamp) -> Option<Payload> {
-        crate::messages::emit(id, order, event, at)
     }
 }
 

@@ -1,9 +1,15 @@
 //! Orders as rows.
 
-use crate::saga::{Details, Money, Order, OrderSaga, Stage};
+pub mod changes;
+pub mod claims;
+
+use crate::saga::{Cause, Details, Money, Order, OrderSaga, Passage, Stage};
 use contracts::{Money as Amount, OrderId, OrderLine, Reason, Timestamp};
+use runtime::database::Database;
 use runtime::saga::{Instance, Named};
+use runtime::store::StoreError;
 use runtime::store::sql::{Table, read_applied};
+use sea_orm::QueryFilter;
 use sea_orm::entity::prelude::*;
 
 /// A row of `orders`.
@@ -43,6 +49,10 @@ pub struct Model {
     pub reason_code: Option<String>,
     /// Why it ended, for people.
     pub reason_message: Option<String>,
+    /// What it has been through: a line of moment, cause, stage and money for each committed step.
+    pub history: String,
+    /// How to reach the customer, as in `order.created`.
+    pub contact: Option<Json>,
 }
 
 /// None: orders refer to nothing.
@@ -51,6 +61,19 @@ pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 
+/// Past its deadline for so long, in milliseconds, an order is stuck.
+const STUCK: i64 = 2_000;
+
+/// Which orders are stuck: past their deadline, and nothing has come of it.
+pub(crate) fn is_stuck(now: Timestamp) -> Expr {
+    Column::DueAt.lt(now.plus_millis(-STUCK).0)
+}
+
+/// How many are.
+pub async fn stuck(database: &Database, now: Timestamp) -> Result<u64, StoreError> {
+    Ok(Entity::find().filter(is_stuck(now)).count(&database.read).await?)
+}
+
 impl Table for OrderSaga {
     type Entity = Entity;
     const ORDER_ID: Column = Column::OrderId;
@@ -58,7 +81,7 @@ impl Table for OrderSaga {
     const DUE_AT: Column = Column::DueAt;
 
     fn write(instance: Instance<Self>, applied: Vec<u8>, due_at: Option<i64>) -> Model {
-        let Order { stage, money, details, reason, deadline: _ } = instance.state;
+        let Order { stage, money, details, reason, deadline: _, history } = instance.state;
         let (reason_code, reason_message) = reason.map(|reason| (reason.code, reason.message)).unzip();
         Model {
             order_id: instance.order.0,
@@ -77,11 +100,14 @@ impl Table for OrderSaga {
             items: serde_json::to_value(details.lines).expect("lines are JSON"),
             reason_code,
             reason_message,
+            history: history.into_iter().map(write_passage).collect(),
+            contact: details.contact.map(|contact| serde_json::to_value(contact).expect("a contact is JSON")),
         }
     }
 
     fn read(row: Model) -> Result<Instance<Self>, String> {
         let lines: Vec<OrderLine> = serde_json::from_value(row.items).map_err(|error| error.to_string())?;
+        let contact = row.contact.map(serde_json::from_value).transpose().map_err(|error| error.to_string())?;
         Ok(Instance {
             order: OrderId(row.order_id),
             version: row.version,
@@ -98,10 +124,28 @@ impl Table for OrderSaga {
                     total: Amount::from_ten_thousandths(row.total),
                     currency: row.currency,
                     lines,
+                    contact,
                 },
                 reason: row.reason_code.zip(row.reason_message).map(|(code, message)| Reason { code, message }),
                 deadline: row.due_at.map(Timestamp),
+                history: row.history.lines().map(read_passage).collect::<Result<_, _>>()?,
             },
         })
     }
+}
+
+fn write_passage(Passage { at, cause, stage, money }: Passage) -> String {
+    format!("{} {} {} {}\n", at.0, cause.name(), stage.name(), money.name())
+}
+
+fn read_passage(line: &str) -> Result<Passage, String> {
+    let [at, cause, stage, money] = line.split(' ').collect::<Vec<_>>()[..] else {
+        return Err(format!("{line:?} is no passage"));
+    };
+    Ok(Passage {
+        at: Timestamp(at.parse().map_err(|_| format!("{at:?} is no moment"))?),
+        cause: Cause::named(cause)?,
+        stage: Stage::named(stage)?,
+        money: Money::named(money)?,
+    })
 }

@@ -2,9 +2,8 @@
 
 use crate::saga::{OrderSaga, Stage};
 use contracts::OrderId;
-use runtime::saga::{Instance, Step};
-use runtime::store::watched::Watcher;
-use runtime::store::{Store, StoreError, Verdict};
+use runtime::saga::Instance;
+use runtime::store::{Store, StoreError};
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -72,22 +71,12 @@ impl Waiting {
         }
     }
 
-    fn tell(&self, instance: &Instance<OrderSaga>) {
+    /// Tells of an order's end.
+    pub fn tell(&self, instance: &Instance<OrderSaga>) {
         let waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&instance.order);
         for waiting in waiting.into_iter().flatten() {
             // Who waited may have left.
             let _ = waiting.send(instance.clone());
-        }
-    }
-}
-
-impl Watcher<OrderSaga> for Waiting {
-    fn decided(&self, _: &[Step<OrderSaga>], verdicts: &[Verdict<OrderSaga>]) {
-        for verdict in verdicts {
-            match verdict {
-                Verdict::Committed(instance, _) if is_final(instance.state.stage) => self.tell(instance),
-                Verdict::Committed(..) | Verdict::Conflict | Verdict::Refused(_) => {}
-            }
         }
     }
 }

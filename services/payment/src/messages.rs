@@ -17,6 +17,7 @@ pub fn receive(payload: Payload) -> Option<Input> {
             customer_id: event.customer_id,
             amount: event.total_amount,
             currency: event.currency,
+            contact: event.contact,
         }),
         Payload::PaymentRefundRequested(event) => Some(Input::RefundRequested(RefundRequest {
             order_id: event.order_id,
@@ -70,6 +71,7 @@ pub fn emit(order_id: OrderId, payment: &Payment, event: &Event) -> Option<Paylo
                 currency: payment.currency.clone(),
                 status: Status::Refunded,
                 reason: refund.map(|refund| refund.reason.clone()).unwrap_or_default(),
+                contact: payment.contact.clone(),
             }))
         }
         Event::ChargeIntended { .. }

@@ -9,7 +9,7 @@ mod state;
 
 pub use state::{Acknowledged, Concern, Payment, Refund, RefundRequest, Stage};
 
-use contracts::{Amount, Money, OrderId, Payload, RefundId, Timestamp};
+use contracts::{Amount, Contact, Money, OrderId, Payload, RefundId, Timestamp};
 use runtime::saga::{Decision, Due, Saga};
 
 /// The saga of payment-service.
@@ -27,6 +27,8 @@ pub enum Input {
         amount: Amount,
         /// ISO 4217.
         currency: String,
+        /// For whoever tells the customer of the refund.
+        contact: Option<Contact>,
         /// Why it cannot be paid, if it cannot.
         unpayable: Option<String>,
     },
@@ -75,6 +77,8 @@ pub enum Event {
         amount: Money,
         /// ISO 4217.
         currency: String,
+        /// How to reach them.
+        contact: Option<Contact>,
     },
     /// The customer was charged.
     Confirmed,

@@ -1,7 +1,7 @@
 //! Payments as rows.
 
 use crate::saga::{Acknowledged, Concern, Payment, PaymentSaga, Refund, Stage};
-use contracts::{Money, OrderId, PaymentId, RefundId, Timestamp};
+use contracts::{Contact, Money, OrderId, PaymentId, RefundId, Timestamp};
 use runtime::database::Database;
 use runtime::saga::{Instance, Named};
 use runtime::store::sql::{Table, read_applied};
@@ -40,6 +40,8 @@ pub struct Model {
     pub amount: i64,
     /// ISO 4217.
     pub currency: String,
+    /// How to reach who pays, if the order came with it: a [`Contact`].
+    pub contact: Option<Json>,
     /// Why it failed, or why the order was closed.
     pub reason: Option<String>,
     /// The name of the refund that its first request gave it.
@@ -97,6 +99,7 @@ impl Table for PaymentSaga {
             customer_id: payment.customer_id,
             amount: payment.amount.ten_thousandths(),
             currency: payment.currency,
+            contact: payment.contact.map(|contact| serde_json::to_value(contact).expect("a contact is JSON")),
             reason: payment.reason,
             refund_requested_as: requested_as.map(|id| id.0),
             refund_reason,
@@ -113,6 +116,8 @@ impl Table for PaymentSaga {
 
     fn read(row: Model) -> Result<Instance<Self>, String> {
         let held = row.held_request.map(serde_json::from_value).transpose().map_err(|error| error.to_string())?;
+        let contact: Option<Contact> =
+            row.contact.map(serde_json::from_value).transpose().map_err(|error| error.to_string())?;
         let requested_as = row.refund_requested_as.map(RefundId);
         Ok(Instance {
             order: OrderId(row.order_id),
@@ -127,6 +132,7 @@ impl Table for PaymentSaga {
                 customer_id: row.customer_id,
                 amount: Money::from_ten_thousandths(row.amount),
                 currency: row.currency,
+                contact,
                 reason: row.reason,
                 refund: row.refund_reason.map(|reason| Refund { requested_as, reason, note: row.refund_note }),
                 held,
@@ -157,4 +163,20 @@ fn read_attention(stored: Option<Json>) -> Result<BTreeMap<Concern, String>, Str
     let texts: BTreeMap<String, String> =
         stored.map(serde_json::from_value).transpose().map_err(|error| error.to_string())?.unwrap_or_default();
     texts.into_iter().map(|(name, text)| Ok((Concern::named(&name)?, text))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_contact_is_stored_with_its_payment() {
+        let contact = |text: &str| Some(Contact { email: Some(text.into()), webhook_url: None });
+        for contact in [None, contact("a@example.org")] {
+            let mut instance = Instance::<PaymentSaga>::unknown(OrderId(Uuid::from_u128(1)));
+            instance.state = Payment { contact, ..Payment::default() };
+            let row = PaymentSaga::write(instance.clone(), Vec::new(), None);
+            assert_eq!(PaymentSaga::read(row), Ok(instance));
+        }
+    }
 }

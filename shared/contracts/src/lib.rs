@@ -3,6 +3,7 @@
 //! Everything here is pure. The wire is UTF-8 JSON, keyed by the order's id; see `docs/messages.md`.
 
 mod amount;
+mod contact;
 mod currency;
 mod id;
 mod message;
@@ -10,6 +11,7 @@ mod payload;
 mod timestamp;
 
 pub use amount::{Amount, Money, NotMoney};
+pub use contact::Contact;
 pub use currency::is_iso4217;
 pub use id::{OrderId, PaymentId, RefundId, ReservationId, event_id};
 pub use message::{BadMessage, Decoded, Envelope, decode};

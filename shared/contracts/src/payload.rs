@@ -1,6 +1,6 @@
 //! The payloads, one struct per event type, field for field as `docs/messages.md` lists them.
 
-use crate::{Amount, Money, OrderId, PaymentId, RefundId, ReservationId, is_iso4217};
+use crate::{Amount, Contact, Money, OrderId, PaymentId, RefundId, ReservationId, is_iso4217};
 use serde::{Deserialize, Serialize};
 
 /// The largest quantity of one line, so that sums over an order's lines stay far from overflow.
@@ -46,6 +46,9 @@ pub struct OrderCreated {
     pub currency: String,
     /// What is ordered.
     pub items: Vec<OrderLine>,
+    /// How to reach the customer, if the order came with it.
+    #[serde(default, deserialize_with = "crate::contact::read", skip_serializing_if = "Option::is_none")]
+    pub contact: Option<Contact>,
 }
 
 impl OrderCreated {
@@ -184,6 +187,9 @@ pub struct OrderConfirmed {
     pub status: Status,
     /// When, ISO 8601.
     pub confirmed_at: String,
+    /// How to reach the customer, if the order came with it.
+    #[serde(default, deserialize_with = "crate::contact::read", skip_serializing_if = "Option::is_none")]
+    pub contact: Option<Contact>,
 }
 
 /// Why an order failed.
@@ -209,6 +215,9 @@ pub struct OrderFailed {
     pub reason: Reason,
     /// When, ISO 8601.
     pub failed_at: String,
+    /// How to reach the customer, if the order came with it.
+    #[serde(default, deserialize_with = "crate::contact::read", skip_serializing_if = "Option::is_none")]
+    pub contact: Option<Contact>,
 }
 
 /// The order was called off. From order-service, read by payment, inventory and notification.
@@ -225,6 +234,9 @@ pub struct OrderCancelled {
     pub reason: String,
     /// When, ISO 8601.
     pub cancelled_at: String,
+    /// How to reach the customer, if the order came with it.
+    #[serde(default, deserialize_with = "crate::contact::read", skip_serializing_if = "Option::is_none")]
+    pub contact: Option<Contact>,
 }
 
 /// The charge was given back. From payment-service, read by order, inventory and notification.
@@ -247,6 +259,9 @@ pub struct PaymentRefunded {
     pub status: Status,
     /// Why, for people.
     pub reason: String,
+    /// How to reach the customer, if the order came with it.
+    #[serde(default, deserialize_with = "crate::contact::read", skip_serializing_if = "Option::is_none")]
+    pub contact: Option<Contact>,
 }
 
 /// What was held is free again. From inventory-service, read by order.

@@ -29,6 +29,8 @@ use tracing_subscriber::EnvFilter;
 
 /// How long an orderly end may take.
 const DRAIN: Duration = Duration::from_secs(9);
+/// How often measurements are summed up. Until then, or until somebody reads the metrics, each is kept by itself.
+const SUM_UP_EVERY: Duration = Duration::from_secs(5);
 
 /// Runs a program to its exit code: 0 after an orderly end, 2 for a wrong setting, 1 for anything else.
 pub fn run<F: Future<Output = Result<()>>>(program: impl FnOnce(Stop) -> F) -> ExitCode {
@@ -104,7 +106,7 @@ pub fn telemetry(common: &Common) -> Result<PrometheusHandle> {
         LogFormat::Text => subscriber.with_target(false).init(),
         LogFormat::Json => subscriber.json().flatten_event(true).init(),
     }
-    PrometheusBuilder::new()
+    let metrics = PrometheusBuilder::new()
         .set_buckets(&[0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0])
         .and_then(|builder| {
             let sizes = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0];
@@ -115,7 +117,15 @@ pub fn telemetry(common: &Common) -> Result<PrometheusHandle> {
         })
         .context("metrics")?
         .install_recorder()
-        .context("metrics")
+        .context("metrics")?;
+    let kept = metrics.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(SUM_UP_EVERY).await;
+            kept.run_upkeep();
+        }
+    });
+    Ok(metrics)
 }
 
 /// Opens a database and brings its schema up to date. Waits for one that is away.

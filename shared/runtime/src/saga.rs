@@ -50,6 +50,9 @@ pub enum Rejection {
     /// What the input is about is not under way here.
     #[error("nothing of the kind is under way")]
     NothingUnderWay,
+    /// The order has another version than the caller took for granted.
+    #[error("the order has changed meanwhile")]
+    Stale,
 }
 
 /// A value of a closed set that is stored and shown by its name.
@@ -179,6 +182,8 @@ pub struct Caused<I> {
     pub traceparent: String,
     /// The input itself.
     pub input: I,
+    /// The version that a caller takes for granted, if it does: at any other the input is refused.
+    pub expected: Option<i64>,
 }
 
 /// The id of the outcome of what was done outside, as the input that makes this version. The one before it can be
@@ -224,6 +229,9 @@ impl<S: Saga> Step<S> {
     pub fn decide(saga: &S, current: &Instance<S>, cause: &Caused<S::Input>, at: Timestamp) -> Result<Self, Unmoved> {
         if current.applied.contains(&cause.id) {
             return Err(Unmoved::Nothing(Nothing::Duplicate));
+        }
+        if cause.expected.is_some_and(|expected| expected != current.version) {
+            return Err(Unmoved::Rejected(Rejection::Stale));
         }
         // The database's order of versions is the truth; a clock that went backwards must not make ages negative.
         let at = at.max(current.updated_at);

@@ -40,6 +40,7 @@ impl<S: Saga> Story<S> {
             correlation_id: "test".into(),
             traceparent: String::new(),
             input,
+            expected: None,
         };
         match Step::decide(&self.saga, &self.instance, &cause, Timestamp(1_700_000_000_000_000)) {
             Ok(mut step) => {

@@ -34,8 +34,10 @@ pub fn table<S: Saga>(
 fn answer<E>(decision: &Decision<E>, name: impl Fn(&E) -> String) -> String {
     match decision {
         Decision::Events(events) => {
-            let names: Vec<String> = events.iter().map(|event| format!("**{}**", name(event))).collect();
-            names.join(", ")
+            // What has no name says that the input was noted, which goes without saying beside others.
+            let named = events.iter().map(name).filter(|name| !name.is_empty());
+            let names: Vec<String> = named.map(|name| format!("**{name}**")).collect();
+            if names.is_empty() { "noted".into() } else { names.join(", ") }
         }
         Decision::Nothing(Nothing::Duplicate) => "duplicate".into(),
         Decision::Nothing(Nothing::Late) => "late".into(),

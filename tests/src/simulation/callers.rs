@@ -65,6 +65,7 @@ fn details(world: &World, name: &str) -> Details {
             total: Money::from_ten_thousandths(state.rng.i64(100..1_000_000)),
             currency: "EUR".to_owned(),
             lines,
+            contact: None,
         }
     })
 }
@@ -98,7 +99,14 @@ async fn try_one(
     let is_place = matches!(input, Input::Place(_));
     let what = if is_place { "POST" } else { "cancel" };
     world.tell(&"a caller", Some(order), format!("{what} at {process}"));
-    let cause = Caused { origin: Origin::Here, id, correlation_id: String::new(), traceparent: String::new(), input };
+    let cause = Caused {
+        origin: Origin::Here,
+        id,
+        correlation_id: String::new(),
+        traceparent: String::new(),
+        input,
+        expected: None,
+    };
     let answer = tokio::time::timeout(PATIENCE, wiring.order(order, cause)).await;
     let is_taken = matches!(answer, Ok(Ok(Outcome::Applied(_) | Outcome::Nothing(..))));
     world.tell(&"a caller", Some(order), format!("{what} is {}", if is_taken { "accepted" } else { "not accepted" }));
@@ -113,6 +121,7 @@ fn place_elsewhere(world: &Arc<World>, order: OrderId, details: Details) {
         total_amount: Amount::Exact(details.total),
         currency: details.currency,
         items: details.lines,
+        contact: None,
     };
     let known = ForeignOrder { created: created.clone(), confirmed: None };
     world.with(|state| state.foreign.orders.insert(order, known));

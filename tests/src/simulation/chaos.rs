@@ -195,6 +195,7 @@ fn bad_message(world: &Arc<World>, _: &Arc<Fleet>) {
                     status: Status::Cancelled,
                     reason: "unheard of".to_owned(),
                     cancelled_at: world.timestamp().to_string(),
+                    contact: None,
                 }),
             ];
             let [confirmed, cancelled] = events;
@@ -212,6 +213,7 @@ fn bad_message(world: &Arc<World>, _: &Arc<Fleet>) {
                     quantity: -1,
                     unit_price: Amount::Exact(Money::ZERO),
                 }],
+                contact: None,
             };
             append(world, who, event(world, Payload::OrderCreated(created)));
         }

@@ -211,6 +211,7 @@ impl ForeignBooks {
             customer_id: order.created.customer_id.clone(),
             status: Status::Confirmed,
             confirmed_at: world.timestamp().to_string(),
+            contact: order.created.contact.clone(),
         })]
     }
 

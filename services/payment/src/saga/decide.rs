@@ -215,7 +215,7 @@ fn unreachable() -> Decision<Event> {
 
 /// The answer to `order.created`, in the stages in which it is new.
 fn begin(payment: &Payment, input: &Input) -> Decision<Event> {
-    let Input::OrderCreated { customer_id, amount, currency, unpayable } = input else { return unreachable() };
+    let Input::OrderCreated { customer_id, amount, currency, contact, unpayable } = input else { return unreachable() };
     let failed = |reason: String| {
         Decision::event(Event::Failed {
             customer_id: customer_id.clone(),
@@ -234,7 +234,12 @@ fn begin(payment: &Payment, input: &Input) -> Decision<Event> {
         Ok(amount) => amount,
         Err(why) => return failed(why),
     };
-    let intended = Event::ChargeIntended { customer_id: customer_id.clone(), amount, currency: currency.clone() };
+    let intended = Event::ChargeIntended {
+        customer_id: customer_id.clone(),
+        amount,
+        currency: currency.clone(),
+        contact: contact.clone(),
+    };
     // Now there is something to compare a held request with.
     let charging = PaymentSaga::evolve(payment.clone(), &intended);
     let held = payment.held.as_ref().map(|request| match differs(&charging, request) {

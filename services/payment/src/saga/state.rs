@@ -1,7 +1,7 @@
 //! Where a payment stands, and what each event makes of it.
 
 use super::Event;
-use contracts::{Amount, Money, OrderId, PaymentId, RefundId, Timestamp};
+use contracts::{Amount, Contact, Money, OrderId, PaymentId, RefundId, Timestamp};
 use runtime::saga::Named;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -141,6 +141,8 @@ pub struct Payment {
     pub amount: Money,
     /// ISO 4217.
     pub currency: String,
+    /// How to reach who pays; kept for the news of a refund.
+    pub contact: Option<Contact>,
     /// Why it was not charged, or why the order was closed.
     pub reason: Option<String>,
     /// The refund that is due or done.
@@ -163,11 +165,12 @@ impl Payment {
     /// The payment after this event.
     pub(super) fn after(self, event: &Event) -> Payment {
         match event {
-            Event::ChargeIntended { customer_id, amount, currency } => Payment {
+            Event::ChargeIntended { customer_id, amount, currency, contact } => Payment {
                 stage: Stage::Charging,
                 customer_id: customer_id.clone(),
                 amount: *amount,
                 currency: currency.clone(),
+                contact: contact.clone(),
                 held: None,
                 ..self
             },

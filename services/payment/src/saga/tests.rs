@@ -11,11 +11,16 @@ fn total() -> Money {
     Money::from_ten_thousandths(999_900)
 }
 
+fn contact() -> Contact {
+    Contact { email: Some("a@example.org".into()), webhook_url: None }
+}
+
 fn created(unpayable: Option<&str>) -> Input {
     Input::OrderCreated {
         customer_id: "cust-1".into(),
         amount: total().into(),
         currency: "USD".into(),
+        contact: Some(contact()),
         unpayable: unpayable.map(Into::into),
     }
 }
@@ -196,7 +201,10 @@ fn a_refund_bears_the_name_of_its_first_request() {
         let own = RefundId::of(&PaymentId::of(ORDER));
         let expected = expected.map_or(own, |name| RefundId(name.into()));
         match story.emitted.last() {
-            Some(Payload::PaymentRefunded(refunded)) => assert_eq!(refunded.refund_id, expected, "{case}: {story}"),
+            Some(Payload::PaymentRefunded(refunded)) => {
+                assert_eq!(refunded.refund_id, expected, "{case}: {story}");
+                assert_eq!(refunded.contact, Some(contact()), "{case}: {story}");
+            }
             other => panic!("{case}: {other:?} and no refund: {story}"),
         }
     }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{Money, PaymentRefunded, RefundId, Status};
+use crate::{Contact, Money, PaymentRefunded, RefundId, Status};
 
 const ORDER: &str = "018f4e2a-7b1c-7000-8000-000000000001";
 const CREATED: &str = r#"{"eventId":"018f4e2a-7b1c-7000-8000-0000000000aa","eventType":"OrderCreated","version":"1.0","correlationId":"c-1","timestamp":"2026-01-01T00:00:00Z","payload":{"orderId":"018f4e2a-7b1c-7000-8000-000000000001","customerId":"cust-1","totalAmount":99.99,"currency":"USD","items":[{"productId":"P1","quantity":2,"unitPrice":49.99}]}}"#;
@@ -88,7 +88,42 @@ fn amounts_are_numbers_on_the_wire() {
         currency: order.currency,
         status: Status::Refunded,
         reason: "short".into(),
+        contact: None,
     };
     let text = serde_json::to_string(&refunded).unwrap();
     assert!(text.contains(r#""amount":922337203685477.5807,"currency":"USD","status":"REFUNDED""#), "{text}");
+}
+
+#[test]
+fn a_contact_is_an_extra_that_holds_nothing_up() {
+    let contact_of = |contact: &str| {
+        let value = CREATED.replace(r#""items""#, &format!(r#""contact":{contact},"items""#));
+        match read(&value) {
+            Ok(Decoded::Event(Envelope { payload: Payload::OrderCreated(order), .. })) => order.contact,
+            other => panic!("{contact}: {other:?}"),
+        }
+    };
+    let (email, url) = ("a@example.org", "https://example.org/hook");
+    let known = |email: Option<&str>, url: Option<&str>| {
+        Some(Contact { email: email.map(str::to_owned), webhook_url: url.map(str::to_owned) })
+    };
+    assert_eq!(contact_of(&format!(r#"{{"email":"{email}","webhookUrl":"{url}"}}"#)), known(Some(email), Some(url)));
+    assert_eq!(contact_of(&format!(r#"{{"email":"{email}","fax":[1]}}"#)), known(Some(email), None));
+    assert_eq!(contact_of(&format!(r#"{{"email":null,"webhookUrl":"{url}"}}"#)), known(None, Some(url)));
+    let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
+    let long = format!(r#"{{"email":"{}"}}"#, "a".repeat(Contact::MAX_EMAIL + 1));
+    for unusable in
+        ["null", "{}", "1e400", "[]", r#""a@example.org""#, r#"{"email":1}"#, r#"{"email":"a\u0000"}"#, &deep, &long]
+    {
+        assert_eq!(contact_of(unusable), None, "{unusable:.40}");
+    }
+}
+
+#[test]
+fn a_contact_is_written_where_there_is_one() {
+    let Payload::OrderCreated(mut order) = created().payload else { panic!("another payload") };
+    assert!(!serde_json::to_string(&order).unwrap().contains("contact"));
+    order.contact = Some(Contact { email: Some("a@example.org".into()), webhook_url: None });
+    let text = serde_json::to_string(&order).unwrap();
+    assert!(text.ends_with(r#","contact":{"email":"a@example.org"}}"#), "{text}");
 }

@@ -158,7 +158,7 @@ impl<S: Saga> OrderActor<S> {
                 }
                 Due::Deadline { passed, .. } => (event_id(S::SERVICE, order, version, "deadline"), passed),
             };
-            let cause = Caused { origin: Origin::Here, id, correlation_id, traceparent, input };
+            let cause = Caused { origin: Origin::Here, id, correlation_id, traceparent, input, expected: None };
             match self.handle_input(known, &cause).await? {
                 Outcome::Applied(_) => {}
                 outcome

@@ -64,7 +64,8 @@ impl Gate {
             Ok(correlation_id) => {
                 request.headers_mut().insert(CORRELATION_ID, correlation_id.clone());
                 let mut response = self.pass(endpoint, request, &method, &path).await;
-                response.headers_mut().insert(CORRELATION_ID, correlation_id);
+                // The reply to a repeated request has that of the first one.
+                response.headers_mut().entry(CORRELATION_ID).or_insert(correlation_id);
                 response
             }
         };

@@ -85,6 +85,9 @@ pub enum Refusal {
     /// Not possible as things stand.
     #[oai(status = 409, content_type = "application/problem+json")]
     Conflict(Json<Problem>),
+    /// Things have changed since the caller looked.
+    #[oai(status = 412, content_type = "application/problem+json")]
+    Stale(Json<Problem>),
     /// The body is larger than 256 KiB.
     #[oai(status = 413, content_type = "application/problem+json")]
     TooLarge(Json<Problem>),
@@ -123,9 +126,28 @@ impl Refusal {
         Refusal::Conflict(Json(Problem::new(StatusCode::CONFLICT, detail)))
     }
 
+    /// 400, for a parameter or header that cannot be read.
+    pub fn malformed(name: &str, detail: impl Into<String>) -> Self {
+        let detail = detail.into();
+        let problem = Problem::new(StatusCode::BAD_REQUEST, format!("{name}: {detail}"));
+        Refusal::Malformed(Json(problem.with_errors(vec![FieldError { pointer: name.to_owned(), detail }])))
+    }
+
     /// 403.
     pub fn forbidden(detail: impl Into<String>) -> Self {
         Refusal::Forbidden(Json(Problem::new(StatusCode::FORBIDDEN, detail)))
+    }
+
+    /// 412.
+    pub fn stale(detail: impl Into<String>) -> Self {
+        Refusal::Stale(Json(Problem::new(StatusCode::PRECONDITION_FAILED, detail)))
+    }
+
+    /// 422, for an idempotency key that was used for another request.
+    pub fn key_reused(detail: impl Into<String>) -> Self {
+        let detail = detail.into();
+        let errors = vec![FieldError { pointer: "Idempotency-Key".into(), detail: detail.clone() }];
+        Refusal::Wrong(Json(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail).with_errors(errors)))
     }
 
     /// 503, to be tried again in a second.

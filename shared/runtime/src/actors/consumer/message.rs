@@ -28,6 +28,7 @@ pub(super) fn caused<S: Saga>(record: &Record, envelope: Envelope) -> Option<Cau
         correlation_id: envelope.correlation_id,
         traceparent: record.header("traceparent").unwrap_or_default().to_owned(),
         input: S::receive(envelope.payload)?,
+        expected: None,
     })
 }
 

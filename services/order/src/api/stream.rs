@@ -1,0 +1,156 @@
+//! Live streams of changes, as server-sent events.
+
+use super::Api;
+use super::view::{OrderChange, OrderStatus, OrderView};
+use crate::feed::{FeedMessage, Listening, Position, before};
+use crate::store::changes::{Change, changes, next_page};
+use contracts::{OrderId, Timestamp};
+use futures::stream::{BoxStream, StreamExt, iter, once, unfold};
+use poem::web::sse::Event;
+use poem_openapi::payload::EventStream;
+use poem_openapi::types::{ToJSON, Type};
+use runtime::database::Database;
+use runtime::http::{Caller, Refusal, Stopping};
+use runtime::saga::Named;
+use std::collections::HashMap;
+use std::future::ready;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, broadcast};
+
+/// Streams at a time; more are told to come back.
+pub(crate) const STREAMS: usize = 2_000;
+/// Something is sent this often, so that nobody on the way takes the connection for dead.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// Changes that a stream remembers having read from the database.
+const REMEMBERED: usize = 10_000;
+
+/// A stream of items with their ids.
+pub(super) type Stream<T> = EventStream<BoxStream<'static, T>>;
+
+/// One look of the feed.
+type Look = Arc<Vec<Arc<Change>>>;
+
+fn looks(live: broadcast::Receiver<Look>) -> impl futures::Stream<Item = Look> + Send {
+    // Who is too far behind is let go; it comes back with its position.
+    unfold(live, |mut live| async move { live.recv().await.ok().map(|look| (look, live)) })
+}
+
+fn view(run: u32, change: &Change) -> OrderChange {
+    let status = OrderStatus::from(change.stage);
+    OrderChange {
+        order_id: change.order.0,
+        version: change.version,
+        status,
+        stage: (status == OrderStatus::Pending).then(|| change.stage.name().to_owned()),
+        money: change.money.name().to_owned(),
+        customer_id: change.customer_id.clone(),
+        updated_at: change.at.to_string(),
+        position: Position::of(run, change).to_string(),
+    }
+}
+
+/// What has changed in the database since this moment, and then what comes.
+fn caught_up(database: Database, from: Timestamp, live: broadcast::Receiver<Look>) -> BoxStream<'static, Arc<Change>> {
+    let pages = unfold(Some(None), move |page| {
+        let database = database.clone();
+        async move {
+            // A stream that ends is taken up again by its client.
+            let read = changes(&database, from, page?).await.ok()?;
+            let next = next_page(&read).map(Some);
+            Some((iter(read.into_iter().map(Arc::new)), next))
+        }
+    });
+    // What was read may come once more, but soon.
+    let mut read: HashMap<OrderId, i64> = HashMap::new();
+    let fresh = move |change: &Arc<Change>| {
+        let fresh = read.get(&change.order).is_none_or(|version| *version < change.version);
+        if change.n == 0 {
+            if read.len() >= REMEMBERED {
+                read.clear();
+            }
+            read.insert(change.order, change.version);
+        }
+        ready(fresh)
+    };
+    pages.flatten().chain(looks(live).flat_map(|look| iter(look.to_vec()))).filter(fresh).boxed()
+}
+
+impl Api {
+    /// Every change of every order that this caller may see.
+    pub(super) async fn changes(
+        &self,
+        caller: Caller,
+        since: Option<Position>,
+        stopping: &Stopping,
+    ) -> Result<Stream<OrderChange>, Refusal> {
+        let place = self.stream_place()?;
+        let Listening { missed, live, run } = self.listen(since).await?;
+        let changes = match (missed, since) {
+            (None, Some(since)) => caught_up(self.database.clone(), before(since), live),
+            (missed, _) => {
+                let missed = iter(missed.unwrap_or_default());
+                missed.chain(looks(live).flat_map(|look| iter(look.to_vec()))).boxed()
+            }
+        };
+        let views = changes
+            .filter(move |change| ready(caller.may_act_for(&change.customer_id)))
+            .map(move |change| view(run, &change));
+        let to_event =
+            |change: OrderChange| Event::message(change.to_json_string()).id(change.position).event_type("order");
+        Ok(stream(views, place, stopping).to_event(to_event))
+    }
+
+    /// How this order stands, now and after every change, but for versions up to this one.
+    pub(super) async fn changes_of(
+        self: &Arc<Self>,
+        order: OrderId,
+        since: Option<i64>,
+        stopping: &Stopping,
+    ) -> Result<Stream<OrderView>, Refusal> {
+        let place = self.stream_place()?;
+        let mut seen = since.unwrap_or(0);
+        let Listening { live, .. } = self.listen(None).await?;
+        let api = Arc::clone(self);
+        // Read once more, since it may have changed before there was anybody to hear of it.
+        let changed = once(ready(()))
+            .chain(looks(live).filter(move |look| ready(look.iter().any(|change| change.order == order))).map(drop));
+        let views = changed
+            .filter_map(move |()| {
+                let api = Arc::clone(&api);
+                async move { api.find(order).await.ok().flatten() }
+            })
+            .filter(move |found| {
+                let fresh = found.version > seen;
+                seen = seen.max(found.version);
+                ready(fresh)
+            })
+            .map(OrderView::from);
+        let to_event =
+            |order: OrderView| Event::message(order.to_json_string()).id(order.version.to_string()).event_type("order");
+        Ok(stream(views, place, stopping).to_event(to_event))
+    }
+
+    async fn listen(&self, since: Option<Position>) -> Result<Listening, Refusal> {
+        let away = || Refusal::unavailable("the feed of changes is being started again; try again");
+        Ok(self.feed.call(|reply| FeedMessage::Listen(since, reply)).await.map_err(|_| away())??)
+    }
+
+    fn stream_place(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        let full = || Refusal::unavailable(format!("{STREAMS} streams are open; close some, or try again later"));
+        Arc::clone(&self.streams).try_acquire_owned().map_err(|_| full())
+    }
+}
+
+/// A stream that holds its place for as long as it lasts, and ends when the service is being stopped.
+fn stream<T: Type + ToJSON + 'static>(
+    views: impl futures::Stream<Item = T> + Send + 'static,
+    place: OwnedSemaphorePermit,
+    stopping: &Stopping,
+) -> Stream<T> {
+    let held = views.map(move |view| {
+        let _ = &place;
+        view
+    });
+    EventStream::new(held.take_until(stopping.0.clone().cancelled_owned()).boxed()).keep_alive(KEEP_ALIVE)
+}

@@ -1,0 +1,216 @@
+//! The feed of changes: what live streams are made of.
+//!
+//! While somebody listens, an actor looks again and again for orders that have changed since, in the database, so that
+//! every replica tells of all of them. A change gets its moment before it is committed, so each look goes back a little
+//! and leaves out what was told. While nobody listens nothing is asked.
+//!
+//! Who comes back to the replica that it left goes on where it was. Elsewhere, or after a restart, it goes on a little
+//! earlier: a change may be told again, with the same version, but none is left out.
+
+use crate::store::changes::{Change, changes, next_page};
+use async_trait::async_trait;
+use contracts::{OrderId, Timestamp};
+use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
+use runtime::clock::Clock;
+use runtime::database::Database;
+use runtime::store::StoreError;
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::broadcast;
+use uuid::Uuid;
+
+/// The pause between two looks, at least.
+const PAUSE: Duration = Duration::from_millis(100);
+/// The pause between two looks, as a multiple of the time that one took.
+const SHARE: u32 = 20;
+/// How much later than its moment a change may be committed, in milliseconds.
+const OVERLAP: i64 = 2_000;
+/// Without a look for so long, in milliseconds, the feed begins anew.
+const STALE: i64 = 60_000;
+/// Changes that are kept for those who come back.
+const KEPT: usize = 10_000;
+/// Looks that a listener may be behind before its stream ends.
+const BEHIND: usize = 256;
+
+/// A place in the feed, as it is given to clients and comes back from them: `<replica's run>-<n>-<moment>`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    run: u32,
+    n: u64,
+    at: Timestamp,
+}
+
+impl Position {
+    /// Where a client is that has this change from this run.
+    pub fn of(run: u32, change: &Change) -> Self {
+        Position { run, n: change.n, at: change.at }
+    }
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}-{}-{}", self.run, self.n, self.at.0)
+    }
+}
+
+impl FromStr for Position {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let [run, n, at] = text.split('-').collect::<Vec<_>>()[..] else { return Err(()) };
+        let run = u32::from_str_radix(run, 16).map_err(drop)?;
+        Ok(Position { run, n: n.parse().map_err(drop)?, at: Timestamp(at.parse().map_err(drop)?) })
+    }
+}
+
+/// What a listener gets.
+#[derive(Debug)]
+pub struct Listening {
+    /// What it missed since its position, if this replica still knows.
+    pub missed: Option<Vec<Arc<Change>>>,
+    /// What comes, look by look.
+    pub live: broadcast::Receiver<Arc<Vec<Arc<Change>>>>,
+    /// Names this run of this replica in positions.
+    pub run: u32,
+}
+
+/// A message to the feed.
+#[derive(Debug)]
+pub enum FeedMessage {
+    /// Somebody listens from here on, or from where it was.
+    Listen(Option<Position>, RpcReplyPort<Result<Listening, StoreError>>),
+    /// It is time to look.
+    Look,
+}
+
+/// The actor.
+pub struct Feed {
+    /// Where the orders are.
+    pub database: Database,
+    /// What time it is there.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// What was told.
+pub struct Told {
+    run: u32,
+    n: u64,
+    live: broadcast::Sender<Arc<Vec<Arc<Change>>>>,
+    kept: VecDeque<Arc<Change>>,
+    /// When the last look began, if there was one.
+    looked_at: Option<Timestamp>,
+    /// What changed in the window that the next look goes back to.
+    seen: HashMap<OrderId, (i64, Timestamp)>,
+    looking: bool,
+}
+
+/// A little before this position, for those who come from elsewhere.
+pub fn before(position: Position) -> Timestamp {
+    position.at.plus_millis(-OVERLAP)
+}
+
+impl Feed {
+    /// Looks for what has changed. The first look after a while tells nothing: it learns what is there.
+    async fn look(&self, told: &mut Told) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        // While somebody listens it goes on from the last look, however long the database was away.
+        let last = told.looked_at.filter(|last| told.looking || now < last.plus_millis(STALE));
+        if last.is_none() {
+            told.kept.clear();
+            told.seen.clear();
+            // What was not seen counts, too: nobody who comes back has had it.
+            told.n += 1;
+        }
+        let from = last.unwrap_or(now).plus_millis(-OVERLAP);
+        let (mut found, mut page) = (Vec::new(), None);
+        loop {
+            let read = changes(&self.database, from, page).await?;
+            page = next_page(&read);
+            found.extend(read);
+            if page.is_none() {
+                break;
+            }
+        }
+        told.looked_at = Some(now);
+        let mut fresh = Vec::new();
+        for mut change in found {
+            let known = told.seen.insert(change.order, (change.version, change.at));
+            if last.is_some() && known.is_none_or(|(version, _)| version < change.version) {
+                told.n += 1;
+                change.n = told.n;
+                fresh.push(Arc::new(change));
+            }
+        }
+        told.seen.retain(|_, (_, at)| *at >= now.plus_millis(-2 * OVERLAP));
+        told.kept.extend(fresh.iter().cloned());
+        let excess = told.kept.len().saturating_sub(KEPT);
+        told.kept.drain(..excess);
+        if !fresh.is_empty() {
+            // The last listener may have left.
+            let _ = told.live.send(Arc::new(fresh));
+        }
+        Ok(())
+    }
+
+    async fn listen(&self, told: &mut Told, since: Option<Position>) -> Result<Listening, StoreError> {
+        if !told.looking {
+            self.look(told).await?;
+        }
+        let missed = match since {
+            None => Some(Vec::new()),
+            // The one behind its own is still here, or is yet to come.
+            Some(since)
+                if since.run == told.run && told.kept.front().map_or(told.n, |first| first.n - 1) <= since.n =>
+            {
+                Some(told.kept.iter().filter(|change| change.n > since.n).cloned().collect())
+            }
+            Some(_) => None,
+        };
+        Ok(Listening { missed, live: told.live.subscribe(), run: told.run })
+    }
+}
+
+#[async_trait]
+impl Actor for Feed {
+    type Msg = FeedMessage;
+    type State = Told;
+    type Arguments = ();
+
+    async fn pre_start(&self, _: ActorRef<FeedMessage>, (): ()) -> Result<Told, ActorProcessingErr> {
+        let (live, _) = broadcast::channel(BEHIND);
+        let (run, ..) = Uuid::new_v4().to_fields_le();
+        let (kept, seen) = (VecDeque::new(), HashMap::new());
+        Ok(Told { run, n: 0, live, kept, looked_at: None, seen, looking: false })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<FeedMessage>,
+        message: FeedMessage,
+        told: &mut Told,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            FeedMessage::Listen(since, reply) => {
+                let listening = self.listen(told, since).await;
+                if listening.is_ok() && !told.looking {
+                    told.looking = true;
+                    myself.send_after(PAUSE, || FeedMessage::Look);
+                }
+                // Who asked may have left.
+                let _ = reply.send(listening);
+            }
+            FeedMessage::Look if told.live.receiver_count() == 0 => told.looking = false,
+            FeedMessage::Look => {
+                let began = Instant::now();
+                if let Err(error) = self.look(told).await {
+                    tracing::warn!(%error, "changes of orders cannot be read; trying again");
+                }
+                myself.send_after(PAUSE.max(began.elapsed() * SHARE), || FeedMessage::Look);
+            }
+        }
+        Ok(())
+    }
+}

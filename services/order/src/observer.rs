@@ -1,0 +1,64 @@
+//! Sees what is committed: tells those who wait, and counts.
+
+use crate::saga::{OrderSaga, Stage};
+use crate::store::stuck;
+use crate::waiting::{Waiting, is_final};
+use async_trait::async_trait;
+use runtime::clock::Clock;
+use runtime::database::Database;
+use runtime::saga::{Instance, Named, Saga, Step};
+use runtime::store::watched::Watcher;
+use runtime::store::{StoreError, Verdict};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Sees every step.
+pub struct Observer {
+    /// Who waits for an order's end.
+    pub waiting: Arc<Waiting>,
+    /// Where the orders are.
+    pub database: Database,
+    /// What time it is there.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Observer {
+    fn count(instance: &Instance<OrderSaga>) {
+        let (service, stage) = (OrderSaga::SERVICE, instance.state.stage);
+        let status = if is_final(stage) { stage.name() } else { "PENDING" };
+        metrics::counter!("orders_total", "service" => service, "status" => status).increment(1);
+        if is_final(stage) {
+            let micros = u64::try_from(instance.updated_at.0 - instance.created_at.0).unwrap_or(0);
+            metrics::histogram!("order_duration_seconds", "service" => service, "outcome" => status)
+                .record(Duration::from_micros(micros));
+        }
+    }
+}
+
+#[async_trait]
+impl Watcher<OrderSaga> for Observer {
+    fn decided(&self, _: &[Step<OrderSaga>], verdicts: &[Verdict<OrderSaga>]) {
+        for verdict in verdicts {
+            let instance = match verdict {
+                Verdict::Committed(instance, _) => instance,
+                Verdict::Conflict | Verdict::Refused(_) => continue,
+            };
+            // One that came to its stage by this very step, and not before it.
+            let history = &instance.state.history;
+            let before = history.iter().rev().nth(1).map_or(Stage::Unknown, |passage| passage.stage);
+            let is_end = is_final(instance.state.stage) && before != instance.state.stage;
+            if instance.version == 1 || is_end {
+                Self::count(instance);
+            }
+            if is_end {
+                self.waiting.tell(instance);
+            }
+        }
+    }
+
+    async fn counting(&self) -> Result<(), StoreError> {
+        let late = stuck(&self.database, self.clock.now()).await?;
+        metrics::gauge!("orders_stuck", "service" => OrderSaga::SERVICE).set(late as f64);
+        Ok(())
+    }
+}

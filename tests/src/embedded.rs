@@ -1,0 +1,58 @@
+//! The whole system on embedded parts, in this process.
+
+use crate::api::Api;
+use crate::audit::Databases;
+use crate::topics::{check_against, check_fields, event_topics, read_all};
+use anyhow::Result;
+use migrations::EventLogMigrator;
+use order_system::System;
+use order_system::config::RunSettings;
+use runtime::clock::SystemClock;
+use runtime::database::{Database, DatabaseSettings};
+use runtime::event_log::embedded::EmbeddedLog;
+use runtime::program::Stop;
+use std::sync::Arc;
+use tempfile::TempDir;
+
+/// The whole system on embedded parts.
+pub struct Embedded {
+    directory: TempDir,
+    settings: RunSettings,
+    system: System,
+    /// A client of its services.
+    pub api: Api,
+}
+
+impl Embedded {
+    /// Starts it in a directory of its own.
+    pub async fn start() -> Result<Self> {
+        let directory = tempfile::tempdir()?;
+        let settings = RunSettings::embedded(directory.path().to_owned());
+        let system = System::start(&settings, None, &Stop::default()).await?;
+        system.ready().await;
+        let api = Api::new(system.urls());
+        Ok(Embedded { directory, settings, system, api })
+    }
+
+    /// Audits the databases, stops the system, and then audits the topics against them.
+    pub async fn finish(self) -> Result<()> {
+        let [a, b, c, d] = self.settings.databases()?;
+        let databases = Databases([
+            Database::open(&a).await?,
+            Database::open(&b).await?,
+            Database::open(&c).await?,
+            Database::open(&d).await?,
+        ]);
+        let books = databases.audit(&[]).await?;
+        self.system.stop().await;
+        let file = DatabaseSettings::Sqlite(self.directory.path().join("events.sqlite"));
+        let database = Database::open(&file).await?;
+        database.migrate::<EventLogMigrator>().await?;
+        let log = EmbeddedLog::open(database, Arc::new(SystemClock)).await?;
+        let records = read_all(&log, &event_topics()).await?;
+        for record in &records {
+            check_fields(record)?;
+        }
+        check_against(&records, &books)
+    }
+}
