@@ -2,9 +2,11 @@
 //! payment-service, so that a bad deployment of it can leave fields out.
 
 use anyhow::{Context, Result, ensure};
+use async_trait::async_trait;
 use contracts::{Money, OrderId, Payload, PaymentConfirmed, PaymentId, Status};
 use e2e::api::{Api, Service, order_of};
 use e2e::rig;
+use e2e::topics::read_all;
 use inventory_service::stock;
 use migrations::{InventoryMigrator, OrderMigrator};
 use order_system::config::{RunSettings, default_stock};
@@ -12,8 +14,7 @@ use reqwest::{Method, StatusCode};
 use runtime::clock::SystemClock;
 use runtime::database::{Database, DatabaseSettings};
 use runtime::event_log::embedded::EmbeddedLog;
-use runtime::event_log::{EventLog, NewRecord};
-use runtime::http::Access;
+use runtime::event_log::{EventLog, LogError, NewRecord, Subscription};
 use runtime::program::{Ports, Running};
 use sea_orm::EntityTrait;
 use sea_orm_migration::MigratorTrait;
@@ -38,7 +39,7 @@ struct Two {
     api: Api,
 }
 
-async fn ports<M: MigratorTrait>(directory: &Path, name: &str, log: &Arc<EmbeddedLog>) -> Result<Ports> {
+async fn ports<M: MigratorTrait>(directory: &Path, name: &str, log: &Arc<dyn EventLog>) -> Result<Ports> {
     let database = Database::open(&DatabaseSettings::Sqlite(directory.join(name))).await?;
     database.migrate::<M>().await?;
     let listener = TcpListener::bind("127.0.0.1:0")?;
@@ -46,7 +47,7 @@ async fn ports<M: MigratorTrait>(directory: &Path, name: &str, log: &Arc<Embedde
     let common = RunSettings::embedded(directory.to_owned()).common;
     Ok(Ports {
         database,
-        log: Arc::clone(log) as Arc<dyn EventLog>,
+        log: Arc::clone(log),
         clock: Arc::new(SystemClock),
         listener,
         metrics: None,
@@ -57,10 +58,16 @@ async fn ports<M: MigratorTrait>(directory: &Path, name: &str, log: &Arc<Embedde
 
 impl Two {
     async fn start(directory: &Path) -> Result<Self> {
+        Self::start_over(directory, |log| log as Arc<dyn EventLog>).await
+    }
+
+    /// Starts them over what `port` makes of the log.
+    async fn start_over(directory: &Path, port: impl FnOnce(Arc<EmbeddedLog>) -> Arc<dyn EventLog>) -> Result<Self> {
         let settings = RunSettings::embedded(directory.to_owned());
         let log = rig::log(directory).await?;
-        let order = ports::<OrderMigrator>(directory, "order.sqlite", &log).await?;
-        let inventory = ports::<InventoryMigrator>(directory, "inventory.sqlite", &log).await?;
+        let port = port(Arc::clone(&log));
+        let order = ports::<OrderMigrator>(directory, "order.sqlite", &port).await?;
+        let inventory = ports::<InventoryMigrator>(directory, "inventory.sqlite", &port).await?;
         let limit = settings.orders.orders_under_way_limit;
         let order = order_service::start(order, order_service::config::saga(&settings.common), limit).await?;
         let saga = inventory_service::config::saga(&settings.common);
@@ -103,6 +110,33 @@ impl Two {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
+}
+
+/// A log that takes what is sent again, and never says so: as it is for a service that is killed before it hears of it.
+struct Mute(Arc<EmbeddedLog>);
+
+#[async_trait]
+impl EventLog for Mute {
+    async fn append(&self, records: Vec<NewRecord>) -> Vec<Result<(), LogError>> {
+        let is_sent_again = is_sent_again(records.iter().flat_map(|record| &record.headers));
+        let answer = self.0.append(records).await;
+        if is_sent_again {
+            std::future::pending::<()>().await;
+        }
+        answer
+    }
+
+    async fn subscribe(&self, group: &str, topics: &[String]) -> Result<Subscription, LogError> {
+        self.0.subscribe(group, topics).await
+    }
+
+    fn partition_of(&self, key: &[u8]) -> Option<i32> {
+        self.0.partition_of(key)
+    }
+}
+
+fn is_sent_again<'a>(mut headers: impl Iterator<Item = &'a (String, Vec<u8>)>) -> bool {
+    headers.any(|(name, _)| name == "dlt-redriven")
 }
 
 /// What payment-service says of an order of [`order_of`].
@@ -334,6 +368,40 @@ async fn many_letters_are_sent_again_also_over_a_restart() -> Result<()> {
     let database = Database::open(&DatabaseSettings::Sqlite(directory.path().join("inventory.sqlite"))).await?;
     let shelf = stock::Entity::find_by_id("P1").one(&database.read).await?.context("P1")?;
     assert_eq!(shelf.reserved, 8, "four times two units");
+    Ok(())
+}
+
+/// Cut off between the topic and the row, a redrive is done again: a duplicate on the topic, and one effect.
+#[tokio::test]
+async fn a_redrive_that_is_cut_off_is_done_again() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let two = Two::start_over(directory.path(), |log| Arc::new(Mute(log)) as Arc<dyn EventLog>).await?;
+    let order = two.placed().await?;
+    two.append(malformed(&order)?).await?;
+    let path = path(&two.letters(Service::Inventory, LIST, 1).await?[0]);
+    let corrected = json!({"payload": text(&confirmed(&order)?)});
+    let (status, wanted) = two.post(Service::Inventory, &format!("{path}/redrive"), &corrected).await?;
+    assert_eq!((status.as_u16(), &wanted["state"]), (202, &json!("OPEN")), "{wanted}");
+    assert!(wanted["redriveRequestedAt"].is_string(), "it is not known to have been sent: {wanted}");
+    let (status, twice) = two.post(Service::Inventory, &format!("{path}/redrive"), &corrected).await?;
+    assert_eq!(status, 409, "{twice}");
+    let (status, sent) = two.post(Service::Inventory, &format!("{path}/discard"), &json!({"reason": "x"})).await?;
+    assert_eq!(status, 409, "{sent}");
+    let before = two.api.until_final(&order).await?;
+    two.stop().await;
+
+    let two = Two::start(directory.path()).await?;
+    two.letters(Service::Inventory, &format!("{LIST}?state=REDRIVEN"), 1).await?;
+    let letter = two.api.get(Service::Inventory, &path).await?;
+    assert_eq!((&letter["redriven"], letter.get("redriveRequestedAt")), (&json!(1), None), "{letter}");
+    let records = read_all(&*two.log, &["payment.confirmed".to_owned()]).await?;
+    assert_eq!(records.iter().filter(|record| is_sent_again(record.headers.iter())).count(), 2, "sent twice");
+    let other = two.placed().await?;
+    two.append(confirmed(&other)?).await?;
+    two.api.until_final(&other).await?;
+    assert_eq!(two.api.get(Service::Order, &format!("/api/orders/{order}")).await?, before);
+    assert_eq!(two.api.get(Service::Inventory, "/api/stock/P1").await?["reserved"], 4, "twice two units");
+    two.stop().await;
     Ok(())
 }
 

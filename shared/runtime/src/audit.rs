@@ -2,7 +2,7 @@
 //!
 //! An entry is written in the transaction of the change itself, so that neither is there without the other:
 //!
-//! ```ignore
+//! ```text
 //! let entry = Entry { subject: format!("stock/{product}"), action: "stock.adjust", detail: json!({"delta": -3}), reason };
 //! audit::record(&transaction, &caller, clock.now(), entry).await?;
 //! ```
