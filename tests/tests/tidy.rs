@@ -42,7 +42,15 @@ const HOMES: &[(&str, &[&str])] = &[
             "tests/",
         ],
     ),
-    ("reqwest", &["services/payment/src/provider/http.rs", "services/order-system/src/", "tests/"]),
+    (
+        "reqwest",
+        &[
+            "services/payment/src/provider/http.rs",
+            "services/notification/src/channel/webhook",
+            "services/order-system/src/",
+            "tests/",
+        ],
+    ),
     (
         "poem",
         &[

@@ -12,7 +12,7 @@ pub mod store;
 pub mod tree;
 
 use api::Api;
-use channel::Channels;
+use channel::{Channels, Ways};
 use poem_openapi::OpenApiService;
 use runtime::actors::Wiring;
 use runtime::health::Health;
@@ -23,16 +23,17 @@ use runtime::store::sql::SqlStore;
 use saga::NotificationSaga;
 use std::sync::Arc;
 
-/// Starts the service.
-pub fn start(ports: Ports) -> Starting<'static> {
+/// Starts the service, with these ways to customers.
+pub fn start(ports: Ports, ways: Ways) -> Starting<'static> {
     Box::pin(async move {
+        let saga = ways.saga.clone();
         let health = Arc::new(Health::starting(false));
         let wiring = Wiring::new(
-            NotificationSaga,
-            Arc::new(SqlStore::new(NotificationSaga, ports.database.clone())),
+            saga.clone(),
+            Arc::new(SqlStore::new(saga, ports.database.clone())),
             ports.log,
             Arc::clone(&ports.clock),
-            Arc::new(Channels { clock: Arc::clone(&ports.clock) }),
+            Arc::new(Channels { ways, clock: Arc::clone(&ports.clock) }),
             Arc::clone(&health),
         );
         let routes = (Api::new(ports.database.clone()), Operations { health, metrics: ports.metrics });

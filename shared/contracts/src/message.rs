@@ -61,6 +61,7 @@ impl Envelope {
 
 /// A message that could be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "nearly every message is an event")]
 pub enum Decoded {
     /// An event of ours.
     Event(Envelope),
