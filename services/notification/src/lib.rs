@@ -36,7 +36,8 @@ pub fn start(ports: Ports, ways: Ways) -> Starting<'static> {
             Arc::new(Channels { ways, clock: Arc::clone(&ports.clock) }),
             Arc::clone(&health),
         );
-        let routes = (Api::new(ports.database.clone()), Operations { health, metrics: ports.metrics });
+        let routes =
+            (Api::new(ports.database.clone(), Arc::clone(&wiring)), Operations { health, metrics: ports.metrics });
         let api = OpenApiService::new(routes, NotificationSaga::SERVICE, env!("CARGO_PKG_VERSION"))
             .description("Tells customers how their orders ended.");
         let app = edge(NotificationSaga::SERVICE, api);
