@@ -1,4 +1,4 @@
-//! Notification-service on embedded parts, and a mail server beside it.
+//! Notification-service on embedded parts.
 
 use anyhow::{Context, Result, bail};
 use clap::FromArgMatches;
@@ -17,8 +17,6 @@ use runtime::event_log::{EventLog, NewRecord};
 use runtime::program::{Ports, Running};
 use serde_json::Value;
 use std::net::TcpListener;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -45,61 +43,6 @@ pub(crate) async fn eventually<T>(what: &str, ask: impl AsyncFn() -> Result<Opti
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     bail!("not {what} within {PATIENCE:?}")
-}
-
-/// A mail server in a process of its own, and what it was given.
-pub(crate) struct Inbox {
-    directory: TempDir,
-    port: u16,
-    server: Child,
-}
-
-impl Inbox {
-    pub(crate) async fn open() -> Result<Self> {
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let directory = tempfile::tempdir()?;
-        let server = serve(port, directory.path().join("mail")).await?;
-        Ok(Inbox { directory, port, server })
-    }
-
-    /// The settings that lead here.
-    pub(crate) fn settings(&self) -> [&'static str; 6] {
-        let url: &'static str = Box::leak(format!("smtp://127.0.0.1:{}", self.port).into_boxed_str());
-        ["--smtp-url", url, "--smtp-tls", "none", "--smtp-from", "Shop <shop@example.org>"]
-    }
-
-    pub(crate) fn close(&mut self) -> Result<()> {
-        self.server.kill()?;
-        self.server.wait()?;
-        Ok(())
-    }
-
-    pub(crate) async fn reopen(&mut self) -> Result<()> {
-        self.server = serve(self.port, self.directory.path().join("mail")).await?;
-        Ok(())
-    }
-
-    /// Every mail, as it came.
-    pub(crate) fn mails(&self) -> Result<Vec<String>> {
-        let files = std::fs::read_dir(self.directory.path().join("mail/new"))?;
-        files.map(|file| Ok(std::fs::read_to_string(file?.path())?)).collect()
-    }
-}
-
-impl Drop for Inbox {
-    fn drop(&mut self) {
-        let _ = self.close();
-    }
-}
-
-async fn serve(port: u16, directory: PathBuf) -> Result<Child> {
-    let mut command = Command::new("aiosmtpd");
-    command.args(["-n", "-l", &format!("127.0.0.1:{port}"), "-c", "aiosmtpd.handlers.Mailbox"]).arg(directory);
-    let server = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-    let server = server.context("aiosmtpd is needed for this test: Debian's package python3-aiosmtpd")?;
-    let answers = async || Ok(tokio::net::TcpStream::connect(("127.0.0.1", port)).await.ok());
-    eventually("a mail server", answers).await?;
-    Ok(server)
 }
 
 /// The service, in an async runtime of its own, which can be ended in the middle of everything.
