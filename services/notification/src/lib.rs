@@ -1,9 +1,11 @@
 //! Notification-service: tells customers how their orders ended.
 //!
 //! The rules are in [`saga`], pure; [`messages`] is what comes and goes on the log, [`store`] how it is stored, [`api`]
-//! what is there over HTTP, and [`tree`] who starts after whom.
+//! what is there over HTTP, and [`tree`] who starts after whom. [`channel`] has the ways to customers, and [`attention`]
+//! says what was given up.
 
 pub mod api;
+pub mod attention;
 pub mod channel;
 pub mod config;
 pub mod messages;
@@ -12,6 +14,7 @@ pub mod store;
 pub mod tree;
 
 use api::Api;
+use attention::Attention;
 use channel::{Channels, Ways};
 use poem_openapi::OpenApiService;
 use runtime::actors::Wiring;
@@ -20,6 +23,7 @@ use runtime::http::{Operations, edge};
 use runtime::program::{Ports, Running, Starting};
 use runtime::saga::Saga;
 use runtime::store::sql::SqlStore;
+use runtime::store::watched::Watched;
 use saga::NotificationSaga;
 use std::sync::Arc;
 
@@ -30,7 +34,7 @@ pub fn start(ports: Ports, ways: Ways) -> Starting<'static> {
         let health = Arc::new(Health::starting(false));
         let wiring = Wiring::new(
             saga.clone(),
-            Arc::new(SqlStore::new(saga, ports.database.clone())),
+            Arc::new(Watched { store: SqlStore::new(saga, ports.database.clone()), watcher: Arc::new(Attention) }),
             ports.log,
             Arc::clone(&ports.clock),
             Arc::new(Channels { ways, clock: Arc::clone(&ports.clock) }),
