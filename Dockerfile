@@ -19,6 +19,8 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
        order-service payment-service inventory-service notification-service order-system payment-sandbox
 
 FROM debian:bookworm-slim
+# Whom to trust behind TLS: mail servers and webhooks.
+RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates && rm -rf /var/lib/apt/lists/*
 RUN useradd --uid 10001 --home-dir /data --no-log-init app && install --directory --owner app --group app /data
 # Whom to trust at the other end of https: the keys that tokens are signed with are fetched over it.
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt

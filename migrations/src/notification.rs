@@ -1,10 +1,10 @@
 use crate::saga_table::{due_index, saga_table};
 use sea_orm_migration::prelude::*;
-use sea_orm_migration::schema::{big_integer, big_integer_null, json_binary, text, uuid};
+use sea_orm_migration::schema::{big_integer, big_integer_null, json_binary, text, text_null, uuid};
 
 crate::migrator! {
     /// The schema of notification-service.
-    NotificationMigrator: crate::outbox::Migration, Notices, Notifications, crate::dead_letters::Migration, crate::audit_log::Migration
+    NotificationMigrator: crate::outbox::Migration, Notices, Notifications, Deliveries, crate::dead_letters::Migration, crate::audit_log::Migration
 }
 
 struct Notices;
@@ -48,5 +48,47 @@ impl MigrationTrait for Notifications {
             .primary_key(Index::create().col("order_id").col("occasion").col("channel"))
             .take();
         manager.create_table(table).await
+    }
+}
+
+/// How the deliveries of a notice went, and the indexes by which notices are listed and found.
+struct Deliveries;
+
+impl MigrationName for Deliveries {
+    fn name(&self) -> &'static str {
+        "m20261122_000003_deliveries"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for Deliveries {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        // One at a time, since SQLite adds no two columns in one statement.
+        for column in [
+            text_null("recipient"),
+            big_integer("attempts").default(0).take(),
+            text_null("last_error"),
+            big_integer_null("next_at"),
+        ] {
+            manager.alter_table(Table::alter().table("notifications").add_column(column).take()).await?;
+        }
+        let table = Table::create()
+            .table("deliveries")
+            .col(uuid("notification_id"))
+            .col(big_integer("n"))
+            .col(big_integer("at"))
+            .col(text_null("error"))
+            .primary_key(Index::create().col("notification_id").col("n"))
+            .take();
+        manager.create_table(table).await?;
+        let index = |name: &str, columns: &[&'static str]| {
+            let mut index = Index::create().name(name).table("notifications").take();
+            columns.iter().for_each(|column| {
+                index.col(*column);
+            });
+            index
+        };
+        manager.create_index(index("notifications_by_time", &["created_at", "notification_id"])).await?;
+        manager.create_index(index("notifications_by_id", &["notification_id"])).await
     }
 }

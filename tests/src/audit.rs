@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 use inventory_service::saga::{InventorySaga, Stage as Held};
-use notification_service::saga::{NotificationSaga, Status as Sent};
+use notification_service::saga::{Channel, Notice, NotificationSaga, Status as Sent};
 use order_service::saga::{OrderSaga, Stage};
 use payment_service::saga::{PaymentSaga, Stage as Paid};
 use runtime::database::Database;
@@ -126,8 +126,8 @@ impl Databases {
         for (id, instance) in &orders {
             let paid = payments.get(id).map(|payment| payment.state.stage);
             let held = reservations.get(id).map(|reservation| reservation.state.stage);
-            let told =
-                notices.get(id).map_or(0, |notices| notices.state.0.iter().filter(|n| n.status == Sent::Sent).count());
+            let in_log = |n: &&Notice| n.channel == Channel::Log && n.status == Sent::Sent;
+            let told = notices.get(id).map_or(0, |notices| notices.state.0.iter().filter(in_log).count());
             let stage = instance.state.stage;
             let (paid_well, held_well, told_well) = match stage {
                 Stage::Confirmed => (paid == Some(Paid::Confirmed), held == Some(Held::Reserved), told == 1),

@@ -15,6 +15,7 @@ use runtime::clock::SystemClock;
 use runtime::database::{Database, DatabaseSettings};
 use runtime::event_log::embedded::EmbeddedLog;
 use runtime::event_log::{EventLog, LogError, NewRecord, Subscription};
+use runtime::http::Access;
 use runtime::program::{Ports, Running};
 use sea_orm::EntityTrait;
 use sea_orm_migration::MigratorTrait;

@@ -47,6 +47,7 @@ const HOMES: &[(&str, &[&str])] = &[
         "reqwest",
         &[
             "services/payment/src/provider/http.rs",
+            "services/notification/src/channel/webhook",
             "services/order-system/src/",
             "shared/runtime/src/http/access/key_set.rs",
             "tests/",
@@ -66,6 +67,7 @@ const HOMES: &[(&str, &[&str])] = &[
             "services/payment-sandbox/src/lib.rs",
             "services/inventory/src/lib.rs",
             "services/notification/src/lib.rs",
+            "services/notification/src/api/",
             "services/order-system/src/documents.rs",
             "tests/",
         ],

@@ -1,24 +1,28 @@
 //! The HTTP API of inventory-service.
 
 use crate::saga::{InventorySaga, Stage};
-use crate::stock::{self, Change, MAX_ON_HAND, Unchanged, change_on_hand};
+use crate::stock::{self, Author, Change, MAX_ON_HAND, Unchanged, change_on_hand};
 use crate::store;
 use contracts::ReservationId;
+use poem::web::Data;
 use poem_openapi::param::{Path, Query};
 use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
 use poem_openapi::{Enum, Object, OpenApi, Tags};
+use runtime::clock::Clock;
 use runtime::database::Database;
-use runtime::http::{Fields, JsonBody, Refusal};
+use runtime::http::{Caller, Fields, JsonBody, Refusal};
 use runtime::saga::Instance;
 use runtime::store::sql::Table;
 use sea_orm::{EntityTrait, QueryOrder};
 use serde::Deserialize;
+use std::sync::Arc;
 use uuid::Uuid;
 
 /// The routes.
 pub struct Api {
     database: Database,
+    clock: Arc<dyn Clock>,
 }
 
 #[derive(Tags)]
@@ -64,11 +68,14 @@ struct StockList {
 struct NewOnHand {
     /// Units, from what orders hold to 1000000000000.
     on_hand: i64,
+    /// Why.
+    #[serde(default)]
+    reason: Option<String>,
 }
 
 impl Example for NewOnHand {
     fn example() -> Self {
-        NewOnHand { on_hand: 500 }
+        NewOnHand { on_hand: 500, reason: Some("counted".into()) }
     }
 }
 
@@ -188,26 +195,35 @@ impl Api {
     }
 
     /// Set what is on hand of a product, also of one that is new.
+    ///
+    /// Who did is in the audit, with the reason, as all changes of the product: `GET /api/audit?subject=stock/P1`.
     #[oai(path = "/api/stock/:productId", method = "put", tag = "Tag::Stock")]
     async fn set_stock(
         &self,
+        caller: Data<&Caller>,
         /// The product.
         #[oai(name = "productId")]
         product_id: Path<String>,
         body: JsonBody<NewOnHand>,
     ) -> Result<Json<StockView>, Refusal> {
-        let on_hand = body.0.on_hand;
+        let NewOnHand { on_hand, reason } = body.0;
         let mut fields = Fields::default();
         fields.check_text(&product_id.0, "productId");
         fields.check((0..=MAX_ON_HAND).contains(&on_hand), "/onHand", format!("must be from 0 to {MAX_ON_HAND}"));
+        if let Some(reason) = &reason {
+            fields.check_text(reason, "/reason");
+        }
         fields.finish()?;
-        self.change(product_id.0, Change::Set(on_hand)).await
+        self.change(product_id.0, Change::Set(on_hand), &caller, reason).await
     }
 
     /// Change what is on hand of a product, with a reason.
+    ///
+    /// Who did is in the audit, as all changes of the product: `GET /api/audit?subject=stock/P1`.
     #[oai(path = "/api/stock/:productId/adjustments", method = "post", tag = "Tag::Stock")]
     async fn adjust_stock(
         &self,
+        caller: Data<&Caller>,
         /// The product.
         #[oai(name = "productId")]
         product_id: Path<String>,
@@ -219,8 +235,7 @@ impl Api {
         let within = (-MAX_ON_HAND..=MAX_ON_HAND).contains(&delta);
         fields.check(delta != 0 && within, "/delta", format!("must not be 0, nor beyond {MAX_ON_HAND}"));
         fields.finish()?;
-        tracing::info!(product_id = product_id.0, delta, reason, "stock is adjusted");
-        self.change(product_id.0, Change::Adjust(delta)).await
+        self.change(product_id.0, Change::Adjust(delta), &caller, Some(reason)).await
     }
 
     /// What an order holds.
@@ -239,12 +254,19 @@ impl Api {
 
 impl Api {
     /// The routes of this service.
-    pub fn new(database: Database) -> Self {
-        Api { database }
+    pub fn new(database: Database, clock: Arc<dyn Clock>) -> Self {
+        Api { database, clock }
     }
 
-    async fn change(&self, product_id: String, change: Change) -> Result<Json<StockView>, Refusal> {
-        Ok(Json(change_on_hand(self.database.clone(), product_id, change).await?.into()))
+    async fn change(
+        &self,
+        product_id: String,
+        change: Change,
+        caller: &Caller,
+        reason: Option<String>,
+    ) -> Result<Json<StockView>, Refusal> {
+        let author = Author { caller: caller.clone(), at: self.clock.now(), reason };
+        Ok(Json(change_on_hand(self.database.clone(), product_id, change, author).await?.into()))
     }
 }
 

@@ -38,7 +38,7 @@ pub fn start(ports: Ports, saga: InventorySaga, initial_stock: &[(String, i64)])
         );
         let dead_letters = DeadLetters::of(&wiring, ports.database.clone());
         let routes = (
-            Api::new(ports.database.clone()),
+            Api::new(ports.database.clone(), Arc::clone(&wiring.clock)),
             Operations { health, metrics: ports.metrics },
             AuditApi(ports.database.clone()),
             DeadLetterApi(Arc::clone(&dead_letters)),

@@ -1,13 +1,16 @@
 //! The stock: what is on hand, and how much of it orders hold.
 
 use crate::saga::{Event, Input, InventorySaga, Line, Stage};
-use contracts::MissingLine;
+use contracts::{MissingLine, Timestamp};
+use runtime::audit::{Entry, record};
 use runtime::database::Database;
+use runtime::http::Caller;
 use runtime::saga::Step;
 use runtime::store::sql::{pages, upsert};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Expr, OnConflict};
 use sea_orm::{ActiveValue::Set, DatabaseTransaction, QueryOrder, QuerySelect};
+use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The largest amount of one product on hand, far from overflow.
@@ -210,8 +213,24 @@ pub enum Change {
     Adjust(i64),
 }
 
-/// Changes what is on hand of a product. Runs to its end even when nobody waits for it any more.
-pub async fn change_on_hand(database: Database, product_id: String, change: Change) -> Result<Model, Unchanged> {
+/// Who changes the stock, when, and why.
+#[derive(Clone, Debug)]
+pub struct Author {
+    /// Who.
+    pub caller: Caller,
+    /// When.
+    pub at: Timestamp,
+    /// Why, in the caller's words.
+    pub reason: Option<String>,
+}
+
+/// Changes what is on hand of a product, and notes who did. Runs to its end even when nobody waits for it any more.
+pub async fn change_on_hand(
+    database: Database,
+    product_id: String,
+    change: Change,
+    author: Author,
+) -> Result<Model, Unchanged> {
     let work = tokio::spawn(async move {
         let transaction = database.begin().await?;
         if let Change::Set(_) = change {
@@ -219,9 +238,20 @@ pub async fn change_on_hand(database: Database, product_id: String, change: Chan
             add(&transaction, [(product_id.clone(), 0)]).await?;
         }
         let row = lock(&transaction, BTreeSet::from([product_id.clone()])).await?.remove(&product_id);
+        let before = row.as_ref().map_or(0, |row| row.on_hand);
         let changed = changed(row, product_id, change)?;
         let by_id = Entity::update_many().filter(Column::ProductId.eq(&changed.product_id));
         by_id.col_expr(Column::OnHand, Expr::val(changed.on_hand)).exec(&transaction).await?;
+        let entry = Entry {
+            subject: format!("stock/{}", changed.product_id),
+            action: match change {
+                Change::Set(_) => "stock.set",
+                Change::Adjust(_) => "stock.adjust",
+            },
+            detail: json!({"before": before, "onHand": changed.on_hand}),
+            reason: author.reason,
+        };
+        record(&transaction, &author.caller, author.at, entry).await?;
         transaction.commit().await?;
         Ok(changed)
     });

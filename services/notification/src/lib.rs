@@ -1,9 +1,11 @@
 //! Notification-service: tells customers how their orders ended.
 //!
 //! The rules are in [`saga`], pure; [`messages`] is what comes and goes on the log, [`store`] how it is stored, [`api`]
-//! what is there over HTTP, and [`tree`] who starts after whom.
+//! what is there over HTTP, and [`tree`] who starts after whom. [`channel`] has the ways to customers, and [`attention`]
+//! says what was given up.
 
 pub mod api;
+pub mod attention;
 pub mod channel;
 pub mod config;
 pub mod messages;
@@ -12,7 +14,8 @@ pub mod store;
 pub mod tree;
 
 use api::Api;
-use channel::Channels;
+use attention::Attention;
+use channel::{Channels, Ways};
 use poem_openapi::OpenApiService;
 use runtime::actors::Wiring;
 use runtime::dead_letters::DeadLetters;
@@ -21,24 +24,26 @@ use runtime::http::{AuditApi, DeadLetterApi, Operations, edge};
 use runtime::program::{Ports, Running, Starting};
 use runtime::saga::Saga;
 use runtime::store::sql::SqlStore;
+use runtime::store::watched::Watched;
 use saga::NotificationSaga;
 use std::sync::Arc;
 
-/// Starts the service.
-pub fn start(ports: Ports) -> Starting<'static> {
+/// Starts the service, with these ways to customers.
+pub fn start(ports: Ports, ways: Ways) -> Starting<'static> {
     Box::pin(async move {
+        let saga = ways.saga.clone();
         let health = Arc::new(Health::starting(false));
         let wiring = Wiring::new(
-            NotificationSaga,
-            Arc::new(SqlStore::new(NotificationSaga, ports.database.clone())),
+            saga.clone(),
+            Arc::new(Watched { store: SqlStore::new(saga, ports.database.clone()), watcher: Arc::new(Attention) }),
             ports.log,
             Arc::clone(&ports.clock),
-            Arc::new(Channels { clock: Arc::clone(&ports.clock) }),
+            Arc::new(Channels { ways, clock: Arc::clone(&ports.clock) }),
             Arc::clone(&health),
         );
         let dead_letters = DeadLetters::of(&wiring, ports.database.clone());
         let routes = (
-            Api::new(ports.database.clone()),
+            Api::new(ports.database.clone(), Arc::clone(&wiring)),
             Operations { health, metrics: ports.metrics },
             AuditApi(ports.database.clone()),
             DeadLetterApi(Arc::clone(&dead_letters)),

@@ -14,6 +14,7 @@ fn main() -> ExitCode {
 
 async fn serve(settings: Settings, stop: Stop) -> anyhow::Result<()> {
     let (setting, database) = settings.postgres.settings("notification")?;
+    let ways = settings.notify.ways()?;
     let ports = program::ports::<NotificationMigrator>(
         &settings.common,
         settings.http_port,
@@ -22,6 +23,6 @@ async fn serve(settings: Settings, stop: Stop) -> anyhow::Result<()> {
         &stop,
     )
     .await?;
-    let service = notification_service::start(ports).await?;
+    let service = notification_service::start(ports, ways).await?;
     program::until_stopped(vec![service], "", &stop).await
 }

@@ -1,7 +1,7 @@
 //! Notices as rows: one row per order for the rules, and one per notice for those who read them.
 
-use crate::channel::LOG;
-use crate::saga::{Notices, NotificationSaga, Status};
+use crate::channel::message_id;
+use crate::saga::{Channel, Event, Notice, Notices, NotificationSaga, Status};
 use contracts::{OrderId, Timestamp};
 use runtime::saga::{Instance, Named, Step};
 use runtime::store::sql::{Table, read_applied, upsert};
@@ -68,9 +68,44 @@ pub mod notifications {
         pub created_at: i64,
         /// Microseconds since 1970.
         pub sent_at: Option<i64>,
+        /// The address or URL it goes to.
+        pub recipient: Option<String>,
+        /// Deliveries so far, failed or not.
+        pub attempts: i64,
+        /// What was seen of the last one, if it failed.
+        pub last_error: Option<String>,
+        /// When the next one is due, in microseconds since 1970.
+        pub next_at: Option<i64>,
     }
 
     /// None: notifications refer to nothing.
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+/// The attempts log: how each delivery by mail or webhook went.
+pub mod deliveries {
+    use sea_orm::entity::prelude::*;
+
+    /// A row of `deliveries`.
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "deliveries")]
+    pub struct Model {
+        /// The notice.
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub notification_id: Uuid,
+        /// Counts the notice's deliveries, from 1.
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub n: i64,
+        /// When it was over, in microseconds since 1970.
+        pub at: i64,
+        /// What was seen of it, if it failed.
+        pub error: Option<String>,
+    }
+
+    /// None: deliveries refer to nothing.
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
     pub enum Relation {}
 
@@ -113,31 +148,65 @@ impl Table for NotificationSaga {
 
     /// Keeps the record of each notice in step with the rules.
     fn settles(step: &Step<Self>) -> bool {
-        records(step).next().is_some()
+        changed(step).next().is_some()
     }
 
     async fn settle(&self, transaction: &DatabaseTransaction, steps: &mut [Step<Self>]) -> Result<(), DbErr> {
-        use notifications::{Column, Entity};
-        let records = steps.iter().flat_map(records).collect();
+        use notifications::Column;
+        let records =
+            steps.iter().flat_map(|step| changed(step).map(|(_, notice)| record(&step.next, notice))).collect();
         let key = [Column::OrderId, Column::Occasion, Column::Channel];
-        upsert::<Entity>(transaction, records, &key, &[Column::Status, Column::SentAt]).await
+        let changing = [Column::Status, Column::SentAt, Column::Attempts, Column::LastError, Column::NextAt];
+        upsert::<notifications::Entity>(transaction, records, &key, &changing).await?;
+        let delivered = steps
+            .iter()
+            .flat_map(|step| changed(step).filter_map(|(event, notice)| delivery(&step.next, event, notice)))
+            .collect();
+        use deliveries::Column as Delivery;
+        upsert::<deliveries::Entity>(
+            transaction,
+            delivered,
+            &[Delivery::NotificationId, Delivery::N],
+            &[Delivery::At, Delivery::Error],
+        )
+        .await
     }
 }
 
-/// The records of the notices that a step changed.
-fn records(step: &Step<NotificationSaga>) -> impl Iterator<Item = notifications::Model> + '_ {
-    let instance = &step.next;
-    let touched = step.events.iter().map(crate::saga::Event::occasion);
-    let notice_of = |occasion| instance.state.0.iter().find(|notice| notice.occasion == occasion);
-    touched.filter_map(notice_of).map(|notice| notifications::Model {
+/// What happened in a step, with the notices that it happened to, as they are now.
+fn changed(step: &Step<NotificationSaga>) -> impl Iterator<Item = (&Event, &Notice)> {
+    step.events.iter().filter_map(|event| Some((event, step.next.state.get(event.key())?)))
+}
+
+fn record(instance: &Instance<NotificationSaga>, notice: &Notice) -> notifications::Model {
+    notifications::Model {
         order_id: instance.order.0,
         occasion: notice.occasion.name().to_owned(),
-        channel: LOG.to_owned(),
-        notification_id: crate::channel::message_id(instance.order, notice.occasion),
+        channel: notice.channel.name().to_owned(),
+        notification_id: message_id(instance.order, notice.key()),
         customer_id: notice.customer_id.clone(),
         text: notice.text.clone(),
         status: notice.status.name().to_owned(),
         created_at: instance.updated_at.0,
         sent_at: (notice.status == Status::Sent).then_some(instance.updated_at.0),
+        recipient: notice.to.clone(),
+        attempts: notice.deliveries.into(),
+        last_error: notice.last_error.clone(),
+        next_at: (notice.status == Status::Pending).then_some(notice.retry_at.max(notice.recorded_at)),
+    }
+}
+
+/// The entry of the attempts log. The log channel has none: it does not fail.
+fn delivery(instance: &Instance<NotificationSaga>, event: &Event, notice: &Notice) -> Option<deliveries::Model> {
+    let error = match event {
+        Event::Sent(_) => None,
+        Event::Postponed(_, error, _) | Event::GivenUp(_, error) => Some(error.clone()),
+        Event::Recorded(_) | Event::BegunAnew(_) => return None,
+    };
+    (notice.channel != Channel::Log).then(|| deliveries::Model {
+        notification_id: message_id(instance.order, notice.key()),
+        n: notice.deliveries.into(),
+        at: instance.updated_at.0,
+        error,
     })
 }

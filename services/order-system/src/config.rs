@@ -3,6 +3,7 @@
 use crate::bench::BenchSettings;
 use clap::{Args, FromArgMatches, Parser, Subcommand};
 use inventory_service::config::Inventory;
+use notification_service::config::Notify;
 use order_service::config::Orders;
 use payment_service::config::Payment;
 use runtime::config::{BadSetting, Common, postgres_url};
@@ -71,6 +72,9 @@ pub struct RunSettings {
     /// The stock
     #[command(flatten)]
     pub inventory: Inventory,
+    /// The ways to customers
+    #[command(flatten)]
+    pub notify: Notify,
     /// What every service takes
     #[command(flatten)]
     pub common: Common,

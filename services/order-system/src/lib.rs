@@ -57,6 +57,7 @@ impl System {
             settings.kafka_bootstrap_servers.as_ref().map(|servers| settings.common.kafka(servers)).transpose()?;
         let provider = settings.payment.provider()?;
         let access = Arc::new(settings.common.access.access()?);
+        let ways = settings.notify.ways()?;
         let stock = settings.inventory.initial_stock(&config::default_stock())?;
         let data_dir = if settings.is_embedded() { Some(DataDir::take(&settings.data_dir)?) } else { None };
         let listeners = settings.listen()?;
@@ -91,7 +92,7 @@ impl System {
             order_service::start(next()?, order_service::config::saga(common), limit).await?,
             payment_service::start(next()?, provider).await?,
             inventory_service::start(next()?, inventory_service::config::saga(common), &stock).await?,
-            notification_service::start(next()?).await?,
+            notification_service::start(next()?, ways).await?,
         ];
         Ok(System { services, data_dir })
     }

@@ -6,7 +6,7 @@ use super::kept::PRODUCTS;
 use super::process::Process;
 use super::producer::append;
 use super::world::World;
-use contracts::{Amount, Money, OrderCreated, OrderId, OrderLine, Payload, event_id};
+use contracts::{Amount, Contact, Money, OrderCreated, OrderId, OrderLine, Payload, event_id};
 use order_service::saga::{Details, Input, OrderSaga};
 use runtime::actors::order::Outcome;
 use runtime::health::Part;
@@ -121,7 +121,10 @@ fn place_elsewhere(world: &Arc<World>, order: OrderId, details: Details) {
         total_amount: Amount::Exact(details.total),
         currency: details.currency,
         items: details.lines,
-        contact: None,
+        contact: Some(Contact {
+            email: Some("customer@example.org".to_owned()),
+            webhook_url: Some("https://example.org/hook".to_owned()),
+        }),
     };
     let known = ForeignOrder { created: created.clone(), confirmed: None };
     world.with(|state| state.foreign.orders.insert(order, known));

@@ -10,7 +10,7 @@ use super::producer::SimLog;
 use super::store::SimStore;
 use super::world::World;
 use inventory_service::saga::InventorySaga;
-use notification_service::saga::NotificationSaga;
+use notification_service::saga::{NotificationSaga, Occasion};
 use order_service::saga::OrderSaga;
 use payment_service::provider::{Provided, Provider};
 use payment_service::saga::PaymentSaga;
@@ -19,7 +19,8 @@ use runtime::actors::consumer::Attempts;
 use runtime::actors::supervisor::{Supervisor, Tree};
 use runtime::actors::{Nowhere, Outside, Wiring};
 use runtime::health::Health;
-use std::collections::BTreeMap;
+use runtime::saga::Named;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -105,7 +106,7 @@ impl Fleet {
             Service::Notification => {
                 let channel = SimChannel { world: Arc::clone(world), process: Arc::clone(&process) };
                 let health = Arc::new(Health::starting(false));
-                self.wire(NotificationSaga, &process, Arc::new(SameOutside(channel)), health).await;
+                self.wire(everywhere(), &process, Arc::new(SameOutside(channel)), health).await;
             }
         }
     }
@@ -150,6 +151,12 @@ impl Fleet {
         self.replicas().insert((process.service, process.replica), replica);
         wiring
     }
+}
+
+/// Notices by every way that leads to the customer.
+fn everywhere() -> NotificationSaga {
+    let all: BTreeSet<Occasion> = Occasion::ALL.iter().copied().collect();
+    NotificationSaga { email: all.clone(), webhook: all, ..NotificationSaga::default() }
 }
 
 fn is_foreign(world: &World, service: Service) -> bool {

@@ -196,7 +196,7 @@ impl Kept for NotificationSaga {
     }
 
     fn stage(notices: &Self::State) -> String {
-        let notices = notices.0.iter().map(|notice| format!("{} {}", notice.occasion.name(), notice.status.name()));
+        let notices = notices.0.iter().map(|notice| format!("{:?} {}", notice.key(), notice.status.name()));
         notices.collect::<Vec<_>>().join(", ")
     }
 

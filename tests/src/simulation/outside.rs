@@ -32,19 +32,20 @@ pub(super) struct SimChannel {
 #[async_trait]
 impl Outside<NotificationSaga> for SimChannel {
     async fn perform(&self, order: OrderId, notice: Notice) -> Input {
-        let (world, process) = (&self.world, &self.process);
+        let (world, process, key) = (&self.world, &self.process, notice.key());
         world.pass(process, Point::BeforeNotice).await;
         world.pause(5).await;
         process.gate().await;
         if world.chance(world.plan.faults.undelivered) {
             world.count("notices not delivered");
             let clock = SimClock { world: Arc::clone(world), process: Arc::clone(process) };
-            return Input::NotDelivered { occasion: notice.occasion, retry_at: clock.now().plus_millis(200) };
+            let retry_at = Some(clock.now().plus_millis(200));
+            return Input::NotDelivered { key, error: "away".to_owned(), retry_at };
         }
-        world.tell(process, Some(order), format!("a notice: {:?}", notice.occasion));
-        let id = message_id(order, notice.occasion);
-        world.with(|state| state.watch.delivered(order, notice.occasion, id));
+        world.tell(process, Some(order), format!("a notice: {key:?}"));
+        let id = message_id(order, key);
+        world.with(|state| state.watch.delivered(order, key, id));
         world.pass(process, Point::Noticed).await;
-        Input::Delivered(notice.occasion)
+        Input::Delivered(key)
     }
 }

@@ -170,7 +170,10 @@ impl Plan {
                 self.faults.stops = self.faults.stops.max(4);
                 *share = 900;
             }
-            Point::BeforeDeadLetter | Point::DeadLettered => self.faults.bad_messages = self.faults.bad_messages.max(4),
+            Point::BeforeDeadLetter | Point::DeadLettered => {
+                self.faults.bad_messages = self.faults.bad_messages.max(4);
+                *share = (*share).max(600);
+            }
             Point::BeforeRefund | Point::Refunded => {
                 self.cancelled = self.cancelled.max(100);
                 *share = (*share).max(600);

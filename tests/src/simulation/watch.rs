@@ -6,7 +6,7 @@ use super::mutation::Mutant;
 use super::plan::Service;
 use contracts::{EventType, OrderId};
 use inventory_service::stock::Shelves;
-use notification_service::saga::Occasion;
+use notification_service::saga::Key;
 use order_service::saga::{INVENTORY_TIMEOUT, OrderSaga, PAYMENT_TIMEOUT, Stage};
 use runtime::event_log::Partition;
 use runtime::saga::{Outgoing, Step};
@@ -51,7 +51,7 @@ pub(super) struct Watch {
     /// Cancels whose callers were told that they are accepted.
     pub(super) cancelled: BTreeSet<OrderId>,
     /// Which notices were delivered.
-    pub(super) notices: BTreeMap<(OrderId, Occasion), (u64, BTreeSet<Uuid>)>,
+    pub(super) notices: BTreeMap<(OrderId, Key), (u64, BTreeSet<Uuid>)>,
     /// Messages that are bad for these groups.
     pub(super) bad: BTreeMap<(String, i32, i64), BTreeSet<&'static str>>,
     /// Orders of which somebody has told lies.
@@ -66,8 +66,8 @@ impl Watch {
     }
 
     /// A notice was handed to the customer.
-    pub(super) fn delivered(&mut self, order: OrderId, occasion: Occasion, message: Uuid) {
-        let (times, ids) = self.notices.entry((order, occasion)).or_default();
+    pub(super) fn delivered(&mut self, order: OrderId, key: Key, message: Uuid) {
+        let (times, ids) = self.notices.entry((order, key)).or_default();
         *times += 1;
         ids.insert(message);
     }
