@@ -8,6 +8,7 @@ mod operations;
 mod prefer;
 mod problem;
 mod server;
+mod yaml;
 
 pub use amount::JsonAmount;
 pub use body::{BODY_LIMIT, JsonBody, OptionalJsonBody};

@@ -31,7 +31,7 @@ pub fn edge<T: OpenApi + 'static, W: Webhook + 'static>(
     let window = Arc::new(Semaphore::new(WINDOW));
     let docs = api.swagger_ui();
     let json = api.spec_endpoint();
-    let yaml = api.spec_endpoint_yaml();
+    let yaml = super::yaml::yaml_of(&api.spec());
     Route::new()
         .nest("/", api)
         .nest("/docs", docs)
