@@ -29,7 +29,8 @@ impl Schemas {
         for (name, channel) in channels {
             let references = channel["messages"].as_object().context("no messages")?;
             ensure!(references.len() == 1, "{name} has not one message");
-            let message = references.values().next().map(|reference| resolved(&document, reference)).context(name.clone())?;
+            let message =
+                references.values().next().map(|reference| resolved(&document, reference)).context(name.clone())?;
             let message = Message {
                 value: validator(resolved(&document, &message["payload"]))?,
                 headers: validator(resolved(&document, &message["headers"]))?,
@@ -52,11 +53,8 @@ impl Schemas {
     pub fn check(&self, record: &Record) -> Result<()> {
         let topic = record.at.partition.topic.as_str();
         let message = self.0.get(topic).with_context(|| format!("the document has no topic {topic}"))?;
-        let headers: Map<String, Value> = record
-            .headers
-            .iter()
-            .map(|(name, value)| (name.clone(), json!(String::from_utf8_lossy(value))))
-            .collect();
+        let headers: Map<String, Value> =
+            record.headers.iter().map(|(name, value)| (name.clone(), json!(String::from_utf8_lossy(value)))).collect();
         let headers = Value::Object(headers);
         let wrong: Vec<String> = message.headers.iter_errors(&headers).map(|e| e.to_string()).collect();
         ensure!(wrong.is_empty(), "{topic}: the headers {headers} are not what the document says: {wrong:?}");

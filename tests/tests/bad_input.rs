@@ -100,7 +100,7 @@ async fn every_bad_order_is_refused_by_name_and_leaves_nothing() -> Result<()> {
         (Method::DELETE, Service::Order, "/api/orders", None, 405),
         (Method::GET, Service::Order, "/nowhere", None, 404),
         (Method::GET, Service::Payment, "/api/payments/none", None, 404),
-        (Method::GET, Service::Payment, "/api/payments", None, 400),
+        (Method::GET, Service::Payment, "/api/payments?attention=maybe", None, 400),
         (Method::GET, Service::Inventory, "/api/stock/none", None, 404),
         (Method::GET, Service::Notification, "/api/notifications?orderId=x", None, 400),
     ];

@@ -305,7 +305,11 @@ async fn the_topics_agree_with_the_books(live: Arc<Live>) -> Result<()> {
         check_fields(record)?;
     }
     let seen = Schemas::generated()?.check_all(&records)?;
-    println!("{} records of {} orders checked, also against the AsyncAPI document: {seen:?}", records.len(), books.orders.len());
+    println!(
+        "{} records of {} orders checked, also against the AsyncAPI document: {seen:?}",
+        records.len(),
+        books.orders.len()
+    );
     check_against(&records, &books)
 }
 

@@ -12,11 +12,11 @@ use std::borrow::Cow;
 /// The schema of the messages with this payload.
 pub(crate) fn of_message<P: JsonSchema + 'static>(event_type: EventType) -> Schema {
     let settings = SchemaSettings::draft2020_12().for_serialize().with(|settings| settings.inline_subschemas = true);
-    let mut schema = settings.into_generator().into_root_schema_for::<Written<'static, P>>();
-    let payload = schema.pointer_mut("/properties/payload/description");
-    let description = payload.map(|own| std::mem::replace(own, json!("The event's own fields.")));
+    let mut generator = settings.into_generator();
+    let payload = generator.root_schema_for::<P>();
+    let mut schema = generator.into_root_schema_for::<Written<'static, P>>();
     schema.insert("title".into(), json!(event_type.name()));
-    schema.insert("description".into(), description.unwrap_or_default());
+    schema.insert("description".into(), payload.get("description").cloned().unwrap_or_default());
     if let Some(name) = schema.pointer_mut("/properties/eventType").and_then(serde_json::Value::as_object_mut) {
         name.insert("const".into(), json!(event_type.name()));
     }

@@ -119,6 +119,8 @@ fn refused(error: poem::Error) -> Response {
     let problem = match (status, named) {
         (_, Some((name, reason))) => {
             let detail = reason.replace("failed to parse \"string_uuid\"", "not a UUID");
+            // It could be read, and is beyond what the document allows.
+            let status = if detail.contains("verification failed") { StatusCode::UNPROCESSABLE_ENTITY } else { status };
             Problem::new(status, format!("the parameter {name} cannot be read: {detail}"))
                 .with_errors(vec![FieldError { pointer: name.to_owned(), detail }])
         }
