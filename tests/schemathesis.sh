@@ -27,6 +27,7 @@ if [ $# -eq 0 ]; then
 fi
 
 # It keeps notes where it runs.
+mkdir -p "$reports" && reports=$(cd "$reports" && pwd)
 cd "$reports"
 failed=0
 for url in "$@"; do
