@@ -6,12 +6,11 @@ mod stream;
 mod timeline;
 mod view;
 
-pub(crate) use list::stuck;
 pub(crate) use stream::STREAMS;
 
 use crate::feed::FeedMessage;
-use crate::idempotency::{Claim, Claims, key};
 use crate::saga::{Input, OrderSaga};
+use crate::store::claims::{Claim, Claims};
 use crate::waiting::{Ended, Waiting, is_final};
 use contracts::{Money, OrderId, event_id};
 use list::Filter;
@@ -19,7 +18,7 @@ use poem::web::Data;
 use poem_openapi::param::{Header, Path, Query};
 use poem_openapi::payload::Json;
 use poem_openapi::{ApiResponse, OpenApi, Tags};
-use request::{Cancellation, NewOrder};
+use request::{Cancellation, NewOrder, key};
 use runtime::actors::group_commit::Request;
 use runtime::actors::order::Outcome;
 use runtime::actors::{Address, Wiring};
@@ -328,10 +327,13 @@ impl Routes {
             self.0.claim(&caller, &operation, key(header)?, reason.clone().into_bytes(), &mut ask).await?;
         }
         let replayed = order.applied.contains(&ask.id);
-        if !replayed && if_match.as_deref().is_some_and(|tags| !matches(tags, order.version)) {
-            return Err(changed(order.order));
+        // Any version will do for `*`.
+        if let Some(tags) = if_match.as_deref().filter(|tags| tags.trim() != "*") {
+            if !replayed && !matches(tags, order.version) {
+                return Err(changed(order.order));
+            }
+            ask.expected = Some(order.version);
         }
-        ask.expected = if_match.0.map(|_| order.version);
         let taken = self.0.take(&ask, Input::Cancel(reason)).await?;
         Ok(accepted(ask, taken.status, None, replayed))
     }
@@ -339,7 +341,7 @@ impl Routes {
 
 /// Whether one of these entity tags is that of this version, by the strong comparison of RFC 9110.
 fn matches(if_match: &str, version: i64) -> bool {
-    if_match.trim() == "*" || if_match.split(',').any(|tag| tag.trim() == etag(version))
+    if_match.split(',').any(|tag| tag.trim() == etag(version))
 }
 
 fn changed(order: OrderId) -> Refusal {

@@ -7,16 +7,13 @@
 //! Who comes back to the replica that it left goes on where it was. Elsewhere, or after a restart, it goes on a little
 //! earlier: a change may be told again, with the same version, but none is left out.
 
-use crate::saga::{Money, Stage};
-use crate::store::{Column, Entity};
+use crate::store::changes::{Change, changes, next_page};
 use async_trait::async_trait;
 use contracts::{OrderId, Timestamp};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use runtime::clock::Clock;
 use runtime::database::Database;
-use runtime::saga::Named;
 use runtime::store::StoreError;
-use sea_orm::{ColumnTrait, Condition, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::str::FromStr;
@@ -37,27 +34,6 @@ const STALE: i64 = 60_000;
 const KEPT: usize = 10_000;
 /// Looks that a listener may be behind before its stream ends.
 const BEHIND: usize = 256;
-/// Changes of one read.
-const PAGE: u64 = 1_000;
-
-/// An order has changed.
-#[derive(Clone, Debug)]
-pub struct Change {
-    /// Counts what this replica has told; 0 for what was read from the database.
-    pub n: u64,
-    /// The order.
-    pub order: OrderId,
-    /// Its version.
-    pub version: i64,
-    /// When.
-    pub at: Timestamp,
-    /// Who ordered.
-    pub customer_id: String,
-    /// How far the order is.
-    pub stage: Stage,
-    /// What is known of the money.
-    pub money: Money,
-}
 
 /// A place in the feed, as it is given to clients and comes back from them: `<replica's run>-<n>-<moment>`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,41 +107,6 @@ pub struct Told {
     looking: bool,
 }
 
-/// The changes from this moment on, behind this one, oldest first.
-pub async fn changes(
-    database: &Database,
-    from: Timestamp,
-    after: Option<(Timestamp, OrderId)>,
-) -> Result<Vec<Change>, DbErr> {
-    let mut wanted = Entity::find()
-        .select_only()
-        .columns([
-            Column::OrderId,
-            Column::Version,
-            Column::UpdatedAt,
-            Column::CustomerId,
-            Column::Stage,
-            Column::Money,
-        ])
-        .filter(Column::UpdatedAt.gte(from.0));
-    if let Some((at, order)) = after {
-        let behind = Condition::all().add(Column::UpdatedAt.eq(at.0)).add(Column::OrderId.gt(order.0));
-        wanted = wanted.filter(Condition::any().add(Column::UpdatedAt.gt(at.0)).add(behind));
-    }
-    let page = wanted.order_by_asc(Column::UpdatedAt).order_by_asc(Column::OrderId).limit(PAGE);
-    let rows: Vec<(Uuid, i64, i64, String, String, String)> = page.into_tuple().all(&database.read).await?;
-    let change = |(order, version, at, customer_id, stage, money): (_, _, _, _, String, String)| {
-        let (stage, money) = (Stage::named(&stage).map_err(DbErr::Type)?, Money::named(&money).map_err(DbErr::Type)?);
-        Ok(Change { n: 0, order: OrderId(order), version, at: Timestamp(at), customer_id, stage, money })
-    };
-    rows.into_iter().map(change).collect()
-}
-
-/// Whether a read of [`changes`] was full, and if so where the next one goes on.
-pub fn next_page(page: &[Change]) -> Option<(Timestamp, OrderId)> {
-    page.last().filter(|_| page.len() as u64 == PAGE).map(|last| (last.at, last.order))
-}
-
 /// A little before this position, for those who come from elsewhere.
 pub fn before(position: Position) -> Timestamp {
     position.at.plus_millis(-OVERLAP)
@@ -173,7 +114,7 @@ pub fn before(position: Position) -> Timestamp {
 
 impl Feed {
     /// Looks for what has changed. The first look after a while tells nothing: it learns what is there.
-    async fn look(&self, told: &mut Told) -> Result<(), DbErr> {
+    async fn look(&self, told: &mut Told) -> Result<(), StoreError> {
         let now = self.clock.now();
         // While somebody listens it goes on from the last look, however long the database was away.
         let last = told.looked_at.filter(|last| told.looking || now < last.plus_millis(STALE));
@@ -214,7 +155,7 @@ impl Feed {
         Ok(())
     }
 
-    async fn listen(&self, told: &mut Told, since: Option<Position>) -> Result<Listening, DbErr> {
+    async fn listen(&self, told: &mut Told, since: Option<Position>) -> Result<Listening, StoreError> {
         if !told.looking {
             self.look(told).await?;
         }
@@ -253,7 +194,7 @@ impl Actor for Feed {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             FeedMessage::Listen(since, reply) => {
-                let listening = self.listen(told, since).await.map_err(StoreError::from);
+                let listening = self.listen(told, since).await;
                 if listening.is_ok() && !told.looking {
                     told.looking = true;
                     myself.send_after(PAUSE, || FeedMessage::Look);

@@ -6,7 +6,6 @@
 pub mod api;
 pub mod config;
 pub mod feed;
-pub mod idempotency;
 pub mod messages;
 pub mod observer;
 pub mod saga;

@@ -1,8 +1,7 @@
 //! Sees what is committed: tells those who wait, and counts.
 
-use crate::api::stuck;
 use crate::saga::{OrderSaga, Stage};
-use crate::store::Entity;
+use crate::store::stuck;
 use crate::waiting::{Waiting, is_final};
 use async_trait::async_trait;
 use runtime::clock::Clock;
@@ -10,7 +9,6 @@ use runtime::database::Database;
 use runtime::saga::{Instance, Named, Saga, Step};
 use runtime::store::watched::Watcher;
 use runtime::store::{StoreError, Verdict};
-use sea_orm::{EntityTrait, PaginatorTrait, QueryFilter};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -59,7 +57,7 @@ impl Watcher<OrderSaga> for Observer {
     }
 
     async fn counting(&self) -> Result<(), StoreError> {
-        let late = Entity::find().filter(stuck(self.clock.now())).count(&self.database.read).await?;
+        let late = stuck(&self.database, self.clock.now()).await?;
         metrics::gauge!("orders_stuck", "service" => OrderSaga::SERVICE).set(late as f64);
         Ok(())
     }

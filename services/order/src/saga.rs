@@ -203,8 +203,9 @@ impl Saga for OrderSaga {
                 events.push(Event::Noted(cause, at));
                 Decision::Events(events)
             }
-            // What another service says belongs in the timeline, if only once, also when nothing follows from it.
-            Decision::Nothing(Nothing::Informs | Nothing::Late)
+            // What another service says belongs in the timeline, also when nothing follows from it: once, and wherever
+            // the order stands, so that reading it again changes nothing.
+            Decision::Nothing(Nothing::Informs | Nothing::Late | Nothing::Duplicate)
                 if cause.event_type().is_some() && !order.history.iter().any(|passage| passage.cause == cause) =>
             {
                 Decision::event(Event::Noted(cause, at))

@@ -1,9 +1,15 @@
 //! Orders as rows.
 
+pub mod changes;
+pub mod claims;
+
 use crate::saga::{Cause, Details, Money, Order, OrderSaga, Passage, Stage};
 use contracts::{Money as Amount, OrderId, OrderLine, Reason, Timestamp};
+use runtime::database::Database;
 use runtime::saga::{Instance, Named};
+use runtime::store::StoreError;
 use runtime::store::sql::{Table, read_applied};
+use sea_orm::QueryFilter;
 use sea_orm::entity::prelude::*;
 
 /// A row of `orders`.
@@ -54,6 +60,19 @@ pub struct Model {
 pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
+
+/// Past its deadline for so long, in milliseconds, an order is stuck.
+const STUCK: i64 = 2_000;
+
+/// Which orders are stuck: past their deadline, and nothing has come of it.
+pub(crate) fn is_stuck(now: Timestamp) -> Expr {
+    Column::DueAt.lt(now.plus_millis(-STUCK).0)
+}
+
+/// How many are.
+pub async fn stuck(database: &Database, now: Timestamp) -> Result<u64, StoreError> {
+    Ok(Entity::find().filter(is_stuck(now)).count(&database.read).await?)
+}
 
 impl Table for OrderSaga {
     type Entity = Entity;

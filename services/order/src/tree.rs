@@ -2,8 +2,8 @@
 //! ten failures within a minute end the service.
 
 use crate::feed::{Feed, FeedMessage};
-use crate::idempotency::Claims;
 use crate::saga::OrderSaga;
+use crate::store::claims::Claims;
 use runtime::actors::consumer::Attempts;
 use runtime::actors::group_commit::{GroupCommit, Request};
 use runtime::actors::supervisor::{Child, Tree};

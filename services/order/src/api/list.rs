@@ -3,7 +3,7 @@
 
 use super::view::OrderStatus;
 use crate::saga::OrderSaga;
-use crate::store::{Column, Entity};
+use crate::store::{Column, Entity, is_stuck};
 use contracts::Timestamp;
 use runtime::database::Database;
 use runtime::http::{Caller, Fields, Refusal, Role};
@@ -19,8 +19,6 @@ const MOST: u64 = 100;
 const USUAL: u64 = 20;
 /// How far the moment in an order's id may be from that of its first version, in milliseconds.
 const APART: i64 = 60_000;
-/// Past its deadline for so long, in milliseconds, an order is stuck.
-const STUCK: i64 = 2_000;
 
 /// An id for an order that is taken on at this moment.
 pub(super) fn new_id(at: Timestamp) -> Uuid {
@@ -34,11 +32,6 @@ fn millis(at: Timestamp) -> u64 {
 
 fn moment(at: OffsetDateTime) -> Timestamp {
     Timestamp(i64::try_from(at.unix_timestamp_nanos() / 1_000).unwrap_or(i64::MAX))
-}
-
-/// The orders that are stuck: past their deadline, and nothing has come of it.
-pub(crate) fn stuck(now: Timestamp) -> sea_orm::sea_query::SimpleExpr {
-    Column::DueAt.lt(now.plus_millis(-STUCK).0)
 }
 
 /// Which orders are wanted.
@@ -88,7 +81,7 @@ impl Filter {
             wanted = wanted.filter(Column::OrderId.lte(last)).filter(Column::CreatedAt.lt(to.0));
         }
         if self.stuck {
-            wanted = wanted.filter(stuck(now));
+            wanted = wanted.filter(is_stuck(now));
         }
         // One more than is asked for tells whether the list goes on.
         let mut rows = wanted.order_by_desc(Column::OrderId).limit(limit + 1).all(&database.read).await?;

@@ -169,3 +169,34 @@ impl Cancellation {
         Ok(reason)
     }
 }
+
+/// Characters of an idempotency key.
+const KEY_LIMIT: usize = 255;
+
+/// The key in a header: a quoted string, as the IETF's draft has it, or bare, as most clients send it.
+pub(super) fn key(header: &str) -> Result<&str, Refusal> {
+    let bare = header.trim();
+    let key = bare.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(bare);
+    let mut fields = Fields::default();
+    let is_fine = (1..=KEY_LIMIT).contains(&key.len()) && key.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+    fields.check(is_fine, "Idempotency-Key", format!("must be 1 to {KEY_LIMIT} visible ASCII characters"));
+    fields.finish()?;
+    Ok(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::key;
+
+    #[test]
+    fn a_key_is_the_same_quoted_and_bare() {
+        let found = |header: &str| key(header).map(str::to_owned).ok();
+        assert_eq!(found("\"8e03978e\""), found(" 8e03978e "));
+        assert_eq!(found("a key"), Some("a key".into()));
+        assert_eq!(found("\"\""), None);
+        assert_eq!(found(""), None);
+        assert_eq!(found("schlüssel"), None);
+        assert_eq!(found(&"k".repeat(255)).map(|key| key.len()), Some(255));
+        assert_eq!(found(&"k".repeat(256)), None);
+    }
+}

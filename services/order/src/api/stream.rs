@@ -2,7 +2,8 @@
 
 use super::Api;
 use super::view::{OrderChange, OrderStatus, OrderView};
-use crate::feed::{Change, FeedMessage, Listening, Position, before, changes, next_page};
+use crate::feed::{FeedMessage, Listening, Position, before};
+use crate::store::changes::{Change, changes, next_page};
 use contracts::{OrderId, Timestamp};
 use futures::stream::{BoxStream, StreamExt, iter, once, unfold};
 use poem::web::sse::Event;

@@ -10,7 +10,6 @@ use contracts::{OrderId, Timestamp};
 use runtime::actors::group_commit::Batch;
 use runtime::clock::Clock;
 use runtime::database::Database;
-use runtime::http::{Fields, Refusal};
 use runtime::store::StoreError;
 use runtime::store::sql::padded;
 use sea_orm::entity::prelude::*;
@@ -25,9 +24,6 @@ use std::sync::atomic::{AtomicI64, Ordering};
 const KEPT: i64 = 48 * 3_600_000;
 /// How often claims that are older go, in milliseconds.
 const PURGE_EVERY: i64 = 600_000;
-/// Characters of a key.
-const KEY_LIMIT: usize = 255;
-
 /// A row of `claims`.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "claims")]
@@ -58,17 +54,6 @@ pub struct Model {
 pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
-
-/// The key in a header: a quoted string, as the IETF's draft has it, or bare, as most clients send it.
-pub fn key(header: &str) -> Result<&str, Refusal> {
-    let bare = header.trim();
-    let key = bare.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(bare);
-    let mut fields = Fields::default();
-    let is_fine = (1..=KEY_LIMIT).contains(&key.len()) && key.bytes().all(|byte| (b' '..=b'~').contains(&byte));
-    fields.check(is_fine, "Idempotency-Key", format!("must be 1 to {KEY_LIMIT} visible ASCII characters"));
-    fields.finish()?;
-    Ok(key)
-}
 
 /// A claim to be made.
 pub struct Claim {
@@ -195,22 +180,5 @@ impl Batch for Claims {
                 claims.iter().map(|_| Err(error.clone())).collect()
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::key;
-
-    #[test]
-    fn a_key_is_the_same_quoted_and_bare() {
-        let found = |header: &str| key(header).map(str::to_owned).ok();
-        assert_eq!(found("\"8e03978e\""), found(" 8e03978e "));
-        assert_eq!(found("a key"), Some("a key".into()));
-        assert_eq!(found("\"\""), None);
-        assert_eq!(found(""), None);
-        assert_eq!(found("schlüssel"), None);
-        assert_eq!(found(&"k".repeat(255)).map(|key| key.len()), Some(255));
-        assert_eq!(found(&"k".repeat(256)), None);
     }
 }
