@@ -79,7 +79,7 @@ struct PaymentView {
     #[oai(skip_serializing_if_is_none)]
     attention: Option<String>,
     /// The same as codes: `CHARGE_WITHOUT_OUTCOME`, `REFUND_WITHOUT_OUTCOME`, `REFUND_REFUSED`, `REQUEST_REFUSED`.
-    #[oai(skip_serializing_if_is_empty)]
+    #[oai(skip_serializing_if_is_empty, default)]
     attention_reasons: Vec<String>,
     /// What somebody has looked at and resolved.
     #[oai(skip_serializing_if_is_none)]

@@ -54,7 +54,7 @@ async fn answer(
     let started = Instant::now();
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
-    let mut response = match correlation_id(request.headers()) {
+    let mut response = match readable(request.headers()).and_then(|()| correlation_id(request.headers())) {
         Err(problem) => respond(&problem),
         Ok(correlation_id) => {
             request.headers_mut().insert(CORRELATION_ID, correlation_id.clone());
@@ -90,6 +90,17 @@ async fn answer(
     )
     .record(started.elapsed().as_secs_f64());
     response
+}
+
+/// What a caller relies on is refused if it cannot be read: it would count as not sent.
+fn readable(headers: &HeaderMap) -> Result<(), Problem> {
+    let unreadable = |name: &str| headers.get_all(name).iter().any(|value| value.to_str().is_err());
+    let Some(name) = ["Idempotency-Key", "If-Match"].into_iter().find(|name| unreadable(name)) else {
+        return Ok(());
+    };
+    let detail = "must be visible ASCII characters".to_owned();
+    let problem = Problem::new(StatusCode::BAD_REQUEST, format!("the header {name} {detail}"));
+    Err(problem.with_errors(vec![FieldError { pointer: name.into(), detail }]))
 }
 
 fn correlation_id(headers: &HeaderMap) -> Result<HeaderValue, Problem> {
