@@ -4,7 +4,7 @@ use sea_orm_migration::schema::{big_integer, json_binary, json_binary_null, text
 
 crate::migrator! {
     /// The schema of inventory-service.
-    InventoryMigrator: crate::outbox::Migration, Reservations, Stock
+    InventoryMigrator: crate::outbox::Migration, Reservations, Stock, crate::dead_letters::Migration, crate::audit_log::Migration
 }
 
 struct Reservations;

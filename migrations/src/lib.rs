@@ -3,6 +3,8 @@
 //! Moments are microseconds since 1970 and amounts are ten-thousandths, both as 64-bit integers: exact on both
 //! databases, and comparable on both.
 
+mod audit_log;
+mod dead_letters;
 mod event_log;
 mod inventory;
 mod notification;

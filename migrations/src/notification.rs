@@ -4,7 +4,7 @@ use sea_orm_migration::schema::{big_integer, big_integer_null, json_binary, text
 
 crate::migrator! {
     /// The schema of notification-service.
-    NotificationMigrator: crate::outbox::Migration, Notices, Notifications
+    NotificationMigrator: crate::outbox::Migration, Notices, Notifications, crate::dead_letters::Migration, crate::audit_log::Migration
 }
 
 struct Notices;

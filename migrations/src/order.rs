@@ -4,7 +4,7 @@ use sea_orm_migration::schema::{big_integer, binary, json_binary, json_binary_nu
 
 crate::migrator! {
     /// The schema of order-service.
-    OrderMigrator: crate::outbox::Migration, Orders, Lists, Claims
+    OrderMigrator: crate::outbox::Migration, Orders, Lists, Claims, crate::dead_letters::Migration, crate::audit_log::Migration
 }
 
 struct Orders;

@@ -4,7 +4,7 @@ use sea_orm_migration::schema::{big_integer, json_binary_null, text, text_null};
 
 crate::migrator! {
     /// The schema of payment-service.
-    PaymentMigrator: crate::outbox::Migration, Payments, Contact
+    PaymentMigrator: crate::outbox::Migration, Payments, Contact, crate::dead_letters::Migration, crate::audit_log::Migration
 }
 
 struct Payments;

@@ -15,8 +15,9 @@ use api::Api;
 use channel::Channels;
 use poem_openapi::OpenApiService;
 use runtime::actors::Wiring;
+use runtime::dead_letters::DeadLetters;
 use runtime::health::Health;
-use runtime::http::{Operations, edge};
+use runtime::http::{AuditApi, DeadLetterApi, Operations, edge};
 use runtime::program::{Ports, Running, Starting};
 use runtime::saga::Saga;
 use runtime::store::sql::SqlStore;
@@ -35,10 +36,19 @@ pub fn start(ports: Ports) -> Starting<'static> {
             Arc::new(Channels { clock: Arc::clone(&ports.clock) }),
             Arc::clone(&health),
         );
-        let routes = (Api::new(ports.database.clone()), Operations { health, metrics: ports.metrics });
+        let dead_letters = DeadLetters::of(&wiring, ports.database.clone());
+        let routes = (
+            Api::new(ports.database.clone()),
+            Operations { health, metrics: ports.metrics },
+            AuditApi(ports.database.clone()),
+            DeadLetterApi(Arc::clone(&dead_letters)),
+        );
         let api = OpenApiService::new(routes, NotificationSaga::SERVICE, env!("CARGO_PKG_VERSION"))
             .description("Tells customers how their orders ended.");
         let app = edge(NotificationSaga::SERVICE, api);
-        Running::start(ports.database, ports.listener, app, |http| tree::tree(&wiring, ports.attempts, http)).await
+        Running::start(ports.database, ports.listener, app, |http| {
+            tree::tree(&wiring, &dead_letters, ports.attempts, http)
+        })
+        .await
     })
 }

@@ -41,6 +41,7 @@ pub fn document() -> Result<Value> {
         for (reader, _) in READERS.iter().filter(|(_, reads)| reads.contains(&event_type)) {
             operations.insert(format!("{reader}.reads.{name}"), reads(reader, event_type));
             operations.insert(format!("{reader}.gives-up.{name}"), gives_up(reader, event_type));
+            operations.insert(format!("{reader}.keeps.{name}"), keeps(reader, event_type));
         }
     }
     messages.insert("DeadLetter".into(), dead_letter());
@@ -162,6 +163,11 @@ fn event_headers() -> Value {
         },
         "correlation-id": {"type": "string", "description": "The correlationId of the value."},
         "event-type": {"type": "string", "description": "The eventType of the value."},
+        "dlt-redriven": {
+            "type": "string",
+            "pattern": "^[0-9]+$",
+            "description": "On a dead letter that was sent again: how often.",
+        },
     })
 }
 
@@ -219,8 +225,20 @@ fn reads(service: &str, event_type: EventType) -> Value {
     let mut operation = sends(service, event_type);
     operation["action"] = "receive".into();
     operation["title"] = format!("{service} reads {}", event_type.name()).into();
-    operation["bindings"] =
-        json!({"kafka": {"groupId": {"type": "string", "const": service}, "bindingVersion": "0.5.0"}});
+    operation["bindings"] = group(service);
+    operation
+}
+
+fn group(name: &str) -> Value {
+    json!({"kafka": {"groupId": {"type": "string", "const": name}, "bindingVersion": "0.5.0"}})
+}
+
+/// Every service keeps the dead letters of its own group as rows.
+fn keeps(service: &str, event_type: EventType) -> Value {
+    let mut operation = gives_up(service, event_type);
+    operation["action"] = "receive".into();
+    operation["title"] = format!("{service} keeps what it gave up of {}", event_type.name()).into();
+    operation["bindings"] = group(&format!("{service}.dead-letters"));
     operation
 }
 

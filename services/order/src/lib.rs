@@ -17,8 +17,9 @@ use api::{Api, Routes};
 use observer::Observer;
 use poem_openapi::OpenApiService;
 use runtime::actors::{Nowhere, Wiring};
+use runtime::dead_letters::DeadLetters;
 use runtime::health::Health;
-use runtime::http::{Operations, edge};
+use runtime::http::{AuditApi, DeadLetterApi, Operations, edge};
 use runtime::program::{Ports, Running, Starting};
 use runtime::saga::Saga;
 use runtime::store::sql::SqlStore;
@@ -47,6 +48,7 @@ pub fn start(ports: Ports, saga: OrderSaga, limit: u64) -> Starting<'static> {
             Arc::new(Nowhere),
             Arc::clone(&health),
         );
+        let dead_letters = DeadLetters::of(&wiring, ports.database.clone());
         let (own, database) = (Own::default(), ports.database.clone());
         let routes = Routes(Arc::new(Api {
             wiring: Arc::clone(&wiring),
@@ -58,12 +60,17 @@ pub fn start(ports: Ports, saga: OrderSaga, limit: u64) -> Starting<'static> {
             window: Semaphore::new(api::WINDOW),
             streams: Arc::new(Semaphore::new(api::STREAMS)),
         }));
-        let routes = (routes, Operations { health, metrics: ports.metrics });
+        let routes = (
+            routes,
+            Operations { health, metrics: ports.metrics },
+            AuditApi(database.clone()),
+            DeadLetterApi(Arc::clone(&dead_letters)),
+        );
         let api = OpenApiService::new(routes, OrderSaga::SERVICE, env!("CARGO_PKG_VERSION"))
             .description("Takes orders over HTTP and sees them through payment and stock to their end.");
         let app = edge(OrderSaga::SERVICE, api);
         Running::start(ports.database, ports.listener, app, |http| {
-            tree::tree(&wiring, &own, &database, ports.attempts, http)
+            tree::tree(&wiring, &own, &dead_letters, &database, ports.attempts, http)
         })
         .await
     })

@@ -10,6 +10,7 @@ use runtime::actors::supervisor::{Child, Tree};
 use runtime::actors::{Address, Wiring};
 use runtime::clock::Clock;
 use runtime::database::Database;
+use runtime::dead_letters::DeadLetters;
 use runtime::http::HttpServer;
 use runtime::saga::Saga;
 use std::sync::Arc;
@@ -42,6 +43,7 @@ impl Own {
 pub fn tree(
     wiring: &Arc<Wiring<OrderSaga>>,
     own: &Own,
+    dead_letters: &Arc<DeadLetters>,
     database: &Database,
     attempts: Attempts,
     http: impl Fn() -> HttpServer + Send + Sync + 'static,
@@ -57,6 +59,7 @@ pub fn tree(
             wiring.consumer_child(attempts),
             own.claims_child(database.clone(), Arc::clone(&wiring.clock)),
             own.feed_child(database.clone(), Arc::clone(&wiring.clock)),
+            dead_letters.child(),
             Child::new("http", http, |_| {}),
         ],
         health: Arc::clone(&wiring.health),

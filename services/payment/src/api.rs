@@ -3,19 +3,22 @@
 use crate::saga::{Input, PaymentSaga, Stage, Wish};
 use crate::store::{Column, Entity, Model};
 use contracts::{OrderId, PaymentId, RefundId};
+use poem::web::Data;
 use poem_openapi::param::{Header, Path, Query};
 use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Enum, Object, OpenApi, Tags};
 use runtime::actors::Wiring;
 use runtime::actors::order::Outcome;
+use runtime::audit::{Entry, record_first};
 use runtime::database::Database;
-use runtime::http::{Fields, JsonAmount, JsonBody, Refusal};
+use runtime::http::{Caller, Fields, JsonAmount, JsonBody, Refusal};
 use runtime::saga::{Caused, Instance, Named, Origin};
 use runtime::store::sql::Table;
 use runtime::trace;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde::Deserialize;
+use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
@@ -269,6 +272,7 @@ impl Api {
     #[oai(path = "/api/payments/:paymentId/refund/retry", method = "post", tag = "Tag::Operators")]
     async fn retry_refund(
         &self,
+        caller: Data<&Caller>,
         /// The payment.
         #[oai(name = "paymentId")]
         payment_id: Path<String>,
@@ -281,7 +285,7 @@ impl Api {
         /// W3C trace context.
         traceparent: Header<Option<String>>,
     ) -> Result<Accepted, Refusal> {
-        self.take(&payment_id.0, Wish::RetryRefund, correlation_id.0, traceparent.0).await
+        self.take(&caller, &payment_id.0, Wish::RetryRefund, correlation_id.0, traceparent.0).await
     }
 
     /// Say that the money was given back by other means.
@@ -291,6 +295,7 @@ impl Api {
     #[oai(path = "/api/payments/:paymentId/refund/resolve", method = "post", tag = "Tag::Operators")]
     async fn resolve_refund(
         &self,
+        caller: Data<&Caller>,
         /// The payment.
         #[oai(name = "paymentId")]
         payment_id: Path<String>,
@@ -305,7 +310,7 @@ impl Api {
         note: JsonBody<Note>,
     ) -> Result<Accepted, Refusal> {
         let wish = Wish::ResolveRefund(note.0.check()?);
-        self.take(&payment_id.0, wish, correlation_id.0, traceparent.0).await
+        self.take(&caller, &payment_id.0, wish, correlation_id.0, traceparent.0).await
     }
 
     /// Say that refused refund requests were looked at.
@@ -315,6 +320,7 @@ impl Api {
     #[oai(path = "/api/payments/:paymentId/attention/resolve", method = "post", tag = "Tag::Operators")]
     async fn acknowledge(
         &self,
+        caller: Data<&Caller>,
         /// The payment.
         #[oai(name = "paymentId")]
         payment_id: Path<String>,
@@ -329,12 +335,22 @@ impl Api {
         note: JsonBody<Note>,
     ) -> Result<Accepted, Refusal> {
         let wish = Wish::Acknowledge(note.0.check()?);
-        self.take(&payment_id.0, wish, correlation_id.0, traceparent.0).await
+        self.take(&caller, &payment_id.0, wish, correlation_id.0, traceparent.0).await
     }
 }
 
 fn unknown(payment_id: &str) -> Refusal {
     Refusal::not_found(format!("there is no payment {payment_id}"))
+}
+
+/// The audit entry of a wish.
+fn asked(payment_id: &str, order: OrderId, wish: &Wish) -> Entry {
+    let (action, reason) = match wish {
+        Wish::RetryRefund => ("payment.refund.retry", None),
+        Wish::ResolveRefund(note) => ("payment.refund.resolve", Some(note.clone())),
+        Wish::Acknowledge(note) => ("payment.attention.resolve", Some(note.clone())),
+    };
+    Entry { subject: format!("payment/{payment_id}"), action, detail: json!({"orderId": order}), reason }
 }
 
 impl Api {
@@ -353,8 +369,11 @@ impl Api {
     }
 
     /// Gives an operator's wish to the payment. It is taken while the provider is away, too: that is when it is needed.
+    ///
+    /// It is in the audit first: a crash in between leaves an entry without a change, never a change without an entry.
     async fn take(
         &self,
+        caller: &Caller,
         payment_id: &str,
         wish: Wish,
         correlation_id: Option<String>,
@@ -363,6 +382,8 @@ impl Api {
         let found = self.find(payment_id).await?;
         let order: OrderId = found.order;
         view(found).ok_or_else(|| unknown(payment_id))?;
+        let entry = asked(payment_id, order, &wish);
+        record_first(&self.database, caller, self.wiring.clock.now(), entry.clone()).await?;
         let cause = Caused {
             origin: Origin::Here,
             id: Uuid::now_v7(),
@@ -380,7 +401,11 @@ impl Api {
             Outcome::Applied(instance) | Outcome::Nothing(_, instance) => {
                 view(*instance).map(|payment| Accepted::Accepted(Json(payment))).ok_or_else(|| unknown(payment_id))
             }
-            Outcome::Rejected(why) => Err(Refusal::conflict(format!("payment {payment_id}: {why}"))),
+            Outcome::Rejected(why) => {
+                let refused = Entry { detail: json!({"orderId": order, "refused": why.to_string()}), ..entry };
+                record_first(&self.database, caller, self.wiring.clock.now(), refused).await?;
+                Err(Refusal::conflict(format!("payment {payment_id}: {why}")))
+            }
             Outcome::Refused(why) => {
                 tracing::error!(order_id = %order, why, "a payment could not be stored");
                 Err(Refusal::unavailable("the payment could not be stored"))

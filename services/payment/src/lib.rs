@@ -18,8 +18,9 @@ use attention::Attention;
 use poem_openapi::OpenApiService;
 use provider::{Provided, Provider};
 use runtime::actors::Wiring;
+use runtime::dead_letters::DeadLetters;
 use runtime::health::Health;
-use runtime::http::{Operations, edge};
+use runtime::http::{AuditApi, DeadLetterApi, Operations, edge};
 use runtime::program::{Ports, Running, Starting};
 use runtime::saga::Saga;
 use runtime::store::sql::SqlStore;
@@ -40,11 +41,19 @@ pub fn start(ports: Ports, provider: Provider) -> Starting<'static> {
             Arc::new(Provided::new(provider, Arc::clone(&ports.clock), Arc::clone(&health))),
             Arc::clone(&health),
         );
-        let routes =
-            (Api::new(ports.database.clone(), Arc::clone(&wiring)), Operations { health, metrics: ports.metrics });
+        let dead_letters = DeadLetters::of(&wiring, ports.database.clone());
+        let routes = (
+            Api::new(ports.database.clone(), Arc::clone(&wiring)),
+            Operations { health, metrics: ports.metrics },
+            AuditApi(ports.database.clone()),
+            DeadLetterApi(Arc::clone(&dead_letters)),
+        );
         let api = OpenApiService::new(routes, PaymentSaga::SERVICE, env!("CARGO_PKG_VERSION"))
             .description("Charges orders, and gives back what was charged for orders that end.");
         let app = edge(PaymentSaga::SERVICE, api);
-        Running::start(ports.database, ports.listener, app, |http| tree::tree(&wiring, ports.attempts, http)).await
+        Running::start(ports.database, ports.listener, app, |http| {
+            tree::tree(&wiring, &dead_letters, ports.attempts, http)
+        })
+        .await
     })
 }

@@ -5,6 +5,7 @@ use crate::saga::PaymentSaga;
 use runtime::actors::Wiring;
 use runtime::actors::consumer::Attempts;
 use runtime::actors::supervisor::{Child, Tree};
+use runtime::dead_letters::DeadLetters;
 use runtime::http::HttpServer;
 use runtime::saga::Saga;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 /// what was read is finished and its events are sent, then the group is left, and at last every part ends.
 pub fn tree(
     wiring: &Arc<Wiring<PaymentSaga>>,
+    dead_letters: &Arc<DeadLetters>,
     attempts: Attempts,
     http: impl Fn() -> HttpServer + Send + Sync + 'static,
 ) -> Tree {
@@ -25,6 +27,7 @@ pub fn tree(
             wiring.router_child(),
             wiring.timers_child(),
             wiring.consumer_child(attempts),
+            dead_letters.child(),
             Child::new("http", http, |_| {}),
         ],
         health: Arc::clone(&wiring.health),

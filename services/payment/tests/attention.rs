@@ -275,6 +275,15 @@ async fn a_refused_refund_and_a_wrong_request_wait_for_somebody() -> Result<()> 
     let refunded = service.until(&path, "refunded", |payment| payment["status"] == "REFUNDED").await?;
     assert_eq!(refunded.get("attention"), None, "{refunded}");
 
+    // Who asked for what, the newest first: also what was refused.
+    let (_, audit) = service.get("/api/audit").await?;
+    let entries = audit["entries"].as_array().context("entries")?;
+    let actions: Vec<&str> = entries.iter().filter_map(|entry| entry["action"].as_str()).collect();
+    let (retry, acknowledge) = ("payment.refund.retry", "payment.attention.resolve");
+    assert_eq!(actions, [retry, acknowledge, acknowledge, acknowledge], "{audit}");
+    assert!(entries[1]["detail"]["refused"].is_string(), "the one above was refused: {audit}");
+    let (subject, reason) = (format!("payment/{}", PaymentId::of(order_id)), json!("theirs"));
+    assert_eq!((&entries[3]["subject"], &entries[3]["reason"]), (&json!(subject), &reason), "{audit}");
     for (path, expected) in [("/api/payments", 200), ("/api/payments?attention=true&limit=101", 422)] {
         assert_eq!(service.get(path).await?.0, expected, "{path}");
     }

@@ -144,6 +144,15 @@ impl Database {
     }
 }
 
+/// Runs this to its end, also when who waits for it does not: a statement that is cut off can spoil its connection.
+pub async fn uncancelled<T, E>(work: impl Future<Output = Result<T, E>> + Send + 'static) -> Result<T, E>
+where
+    T: Send + 'static,
+    E: From<DbErr> + Send + 'static,
+{
+    tokio::spawn(work).await.unwrap_or_else(|panic| Err(DbErr::Custom(panic.to_string()).into()))
+}
+
 async fn postgres_now(connection: &DatabaseConnection) -> Result<Timestamp, DbErr> {
     let now = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now";
     let row = connection.query_one_raw(Statement::from_string(DbBackend::Postgres, now)).await?;

@@ -1,9 +1,12 @@
 //! The HTTP edge that every service has: errors as problems, bodies within bounds, health, metrics, documents.
 
 mod amount;
+mod audit;
 mod body;
 mod caller;
+mod dead_letters;
 mod edge;
+mod newest;
 mod operations;
 mod prefer;
 mod problem;
@@ -11,9 +14,12 @@ mod server;
 mod yaml;
 
 pub use amount::JsonAmount;
+pub use audit::AuditApi;
 pub use body::{BODY_LIMIT, JsonBody, OptionalJsonBody};
 pub use caller::{Caller, Role};
+pub use dead_letters::DeadLetterApi;
 pub use edge::{CORRELATION_ID, edge};
+pub use newest::Page;
 pub use operations::Operations;
 pub use prefer::Wait;
 pub use problem::{FieldError, Fields, Problem, Refusal};

@@ -3,10 +3,12 @@
 
 pub mod acknowledgements;
 pub mod actors;
+pub mod audit;
 pub mod backoff;
 pub mod clock;
 pub mod config;
 pub mod database;
+pub mod dead_letters;
 pub mod event_log;
 pub mod health;
 pub mod http;

@@ -1,0 +1,91 @@
+//! The routes that tell who did what.
+
+use super::newest::Page;
+use super::{Fields, Refusal};
+use crate::audit::store::{Model, Wanted, newest};
+use crate::database::Database;
+use contracts::Timestamp;
+use poem_openapi::param::Query;
+use poem_openapi::payload::Json;
+use poem_openapi::{Object, OpenApi, Tags};
+use serde_json::Value;
+use uuid::Uuid;
+
+/// What people did at this service.
+pub struct AuditApi(pub Database);
+
+#[derive(Tags)]
+enum Tag {
+    /// For those who look after what does not settle by itself.
+    Operators,
+}
+
+/// What somebody did.
+#[derive(Clone, Debug, Object)]
+pub(super) struct AuditEntry {
+    /// The entry.
+    id: Uuid,
+    /// When. ISO 8601, UTC.
+    at: String,
+    /// Who: the caller's id.
+    actor: String,
+    /// What was done, as `dead-letter.redrive`.
+    action: String,
+    /// To what: a kind and an id, as `dead-letter/...`.
+    subject: String,
+    /// With what values.
+    detail: Value,
+    /// Why, in the actor's words.
+    #[oai(skip_serializing_if_is_none)]
+    reason: Option<String>,
+}
+
+impl From<Model> for AuditEntry {
+    fn from(row: Model) -> Self {
+        let Model { id, at, actor, action, subject, detail, reason } = row;
+        AuditEntry { id, at: Timestamp(at).to_string(), actor, action, subject, detail, reason }
+    }
+}
+
+/// A page of entries.
+#[derive(Clone, Debug, Object)]
+#[oai(rename_all = "camelCase")]
+struct AuditEntries {
+    /// Newest first.
+    entries: Vec<AuditEntry>,
+    /// For the next page, if there is one.
+    #[oai(skip_serializing_if_is_none)]
+    next_cursor: Option<String>,
+}
+
+#[OpenApi]
+impl AuditApi {
+    /// Who did what at this service.
+    ///
+    /// One entry for every action of a person that changes something, committed with the change. Newest first.
+    #[oai(path = "/api/audit", method = "get", tag = "Tag::Operators")]
+    async fn list(
+        &self,
+        /// Only what was done to this: a kind and an id, as `dead-letter/...`.
+        subject: Query<Option<String>>,
+        /// Only what this caller did.
+        actor: Query<Option<String>>,
+        /// How many, from 1 to 100; 20, if it is not given.
+        limit: Query<Option<u64>>,
+        /// From the page before.
+        cursor: Query<Option<String>>,
+    ) -> Result<Json<AuditEntries>, Refusal> {
+        let mut fields = Fields::default();
+        for (text, name) in [(&subject.0, "subject"), (&actor.0, "actor")] {
+            if let Some(text) = text {
+                fields.check_text(text, name);
+            }
+        }
+        fields.finish()?;
+        let page = Page::of(limit.0, cursor.0.as_deref())?;
+        let wanted = Wanted { subject: subject.0, actor: actor.0, before: page.before };
+        let mut rows = newest(&self.0.read, wanted, page.limit + 1).await?;
+        let next_cursor = page.cut(&mut rows, |row| (row.at, row.id));
+        Ok(Json(AuditEntries { entries: rows.into_iter().map(AuditEntry::from).collect(), next_cursor }))
+    }
+}
