@@ -97,11 +97,14 @@ fn validator(schema: &Value) -> Result<Validator> {
 /// At most four decimal places, which no schema can say to a validator that counts in binary floats.
 fn amounts_are_money(value: &Value) -> Result<()> {
     match value {
-        Value::Object(fields) => fields.iter().try_for_each(|(name, value)| match value {
-            Value::Number(number) if name.to_lowercase().contains("amount") || name.contains("Price") => {
-                contracts::Money::from_number(number).map(drop).with_context(|| format!("{name} is {number}"))
+        Value::Object(fields) => fields.iter().try_for_each(|(name, value)| {
+            let is_amount = name.to_lowercase().contains("amount") || name.contains("Price");
+            match value.as_number().filter(|_| is_amount) {
+                Some(number) => {
+                    contracts::Money::from_number(number).map(drop).with_context(|| format!("{name}: {number}"))
+                }
+                None => amounts_are_money(value),
             }
-            _ => amounts_are_money(value),
         }),
         Value::Array(values) => values.iter().try_for_each(amounts_are_money),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Ok(()),
