@@ -113,20 +113,6 @@ pub struct Event {
     pub value: Value,
 }
 
-/// Who says events of this type.
-fn service_of(event_type: EventType) -> &'static str {
-    match event_type {
-        EventType::OrderCreated | EventType::OrderConfirmed | EventType::OrderFailed | EventType::OrderCancelled => {
-            "order-service"
-        }
-        EventType::PaymentConfirmed | EventType::PaymentFailed | EventType::PaymentRefunded => "payment-service",
-        EventType::InventoryReserved
-        | EventType::InventoryFailed
-        | EventType::InventoryReleased
-        | EventType::PaymentRefundRequested => "inventory-service",
-    }
-}
-
 /// The events behind these records. An event's copies must be equal.
 pub fn events(appended: &[Appended]) -> Result<HashMap<Uuid, Event>> {
     let mut events: HashMap<Uuid, Event> = HashMap::new();
@@ -148,7 +134,7 @@ pub fn events(appended: &[Appended]) -> Result<HashMap<Uuid, Event>> {
                 known.times += 1;
             }
             None => {
-                let service = service_of(*event_type);
+                let service = event_type.sender();
                 let is_of = |version: &i64| event_id(service, OrderId(order), *version, event_type.name()) == id;
                 let version = (1..=VERSIONS).find(is_of);
                 events.insert(

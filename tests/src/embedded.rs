@@ -9,6 +9,7 @@ use order_system::System;
 use order_system::config::RunSettings;
 use runtime::clock::SystemClock;
 use runtime::database::{Database, DatabaseSettings};
+use runtime::event_log::Record;
 use runtime::event_log::embedded::EmbeddedLog;
 use runtime::program::Stop;
 use std::sync::Arc;
@@ -36,6 +37,11 @@ impl Embedded {
 
     /// Audits the databases, stops the system, and then audits the topics against them.
     pub async fn finish(self) -> Result<()> {
+        self.finish_with_records().await.map(drop)
+    }
+
+    /// The same, and returns what is on the topics.
+    pub async fn finish_with_records(self) -> Result<Vec<Record>> {
         let [a, b, c, d] = self.settings.databases()?;
         let databases = Databases([
             Database::open(&a).await?,
@@ -53,6 +59,7 @@ impl Embedded {
         for record in &records {
             check_fields(record)?;
         }
-        check_against(&records, &books)
+        check_against(&records, &books)?;
+        Ok(records)
     }
 }

@@ -10,5 +10,6 @@ pub mod embedded;
 pub mod programs;
 pub mod proxy;
 pub mod rig;
+pub mod schemas;
 pub mod simulation;
 pub mod topics;

@@ -100,7 +100,7 @@ async fn every_bad_order_is_refused_by_name_and_leaves_nothing() -> Result<()> {
         (Method::DELETE, Service::Order, "/api/orders", None, 405),
         (Method::GET, Service::Order, "/nowhere", None, 404),
         (Method::GET, Service::Payment, "/api/payments/none", None, 404),
-        (Method::GET, Service::Payment, "/api/payments", None, 400),
+        (Method::GET, Service::Payment, "/api/payments?attention=maybe", None, 400),
         (Method::GET, Service::Inventory, "/api/stock/none", None, 404),
         (Method::GET, Service::Notification, "/api/notifications?orderId=x", None, 400),
     ];
@@ -115,6 +115,16 @@ async fn every_bad_order_is_refused_by_name_and_leaves_nothing() -> Result<()> {
         assert_eq!(reply.headers()["content-type"], "application/problem+json", "{case}");
         assert_eq!(reply.headers().contains_key("allow"), status == 405, "{case}");
     }
+
+    // What the caller relies on is not passed over when it cannot be read.
+    for name in ["Idempotency-Key", "If-Match"] {
+        let value = reqwest::header::HeaderValue::from_bytes(b"caf\xe9")?;
+        let reply = api.request(Method::POST, Service::Order, "/api/orders").header(name, value).json(&example());
+        assert_eq!(reply.send().await?.status(), 400, "{name}");
+    }
+    let cancel = "/api/orders/018f4e2a-7b1c-7000-8000-000000000001/cancel";
+    let reply = api.request(Method::POST, Service::Order, cancel).json(&json!([])).send().await?;
+    assert_eq!(reply.status(), 422, "an array is no body");
 
     system.stop().await;
     let orders = Database::open(&settings.databases()?[0]).await?;

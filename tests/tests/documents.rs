@@ -1,4 +1,4 @@
-//! The OpenAPI documents in openapi/ are those that the services serve.
+//! The documents in openapi/ are what the services serve, and what they say to each other.
 
 #[tokio::test]
 async fn the_documents_are_up_to_date() -> anyhow::Result<()> {

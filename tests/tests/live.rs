@@ -11,6 +11,7 @@ use e2e::api::{Api, Service, example, order_of};
 use e2e::audit::Databases;
 use e2e::conformance;
 use e2e::programs::{Programs, SERVICES, Stack};
+use e2e::schemas::Schemas;
 use e2e::topics::{check_against, check_fields, event_topics, read_all};
 use libtest_mimic::{Arguments, Failed, Trial};
 use order_service::saga::Stage;
@@ -194,6 +195,7 @@ async fn bad_messages_are_dead_letters(live: Arc<Live>) -> Result<()> {
         ] {
             ensure!(letter.header(header).is_some_and(|value| !value.is_empty()), "no {header} on {letter:?}");
         }
+        Schemas::generated()?.check(letter)?;
     }
     live.audit().await
 }
@@ -302,7 +304,12 @@ async fn the_topics_agree_with_the_books(live: Arc<Live>) -> Result<()> {
     for record in &records {
         check_fields(record)?;
     }
-    println!("{} records of {} orders checked", records.len(), books.orders.len());
+    let seen = Schemas::generated()?.check_all(&records)?;
+    println!(
+        "{} records of {} orders checked, also against the AsyncAPI document: {seen:?}",
+        records.len(),
+        books.orders.len()
+    );
     check_against(&records, &books)
 }
 

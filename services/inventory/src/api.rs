@@ -67,6 +67,7 @@ struct StockList {
 #[serde(rename_all = "camelCase")]
 struct NewOnHand {
     /// Units, from what orders hold to 1000000000000.
+    #[oai(validator(minimum(value = "0"), maximum(value = "1000000000000")))]
     on_hand: i64,
     /// Why.
     #[serde(default)]
@@ -83,9 +84,15 @@ impl Example for NewOnHand {
 #[derive(Clone, Debug, Object, Deserialize)]
 #[oai(example)]
 struct Adjustment {
-    /// Units that came, or (negative) went.
+    /// Units that came, or (negative) went; not 0.
+    #[oai(validator(minimum(value = "-1000000000000"), maximum(value = "1000000000000")))]
     delta: i64,
     /// Why.
+    #[oai(validator(
+        min_length = 1,
+        max_length = 200,
+        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
+    ))]
     reason: String,
 }
 
@@ -186,7 +193,14 @@ impl Api {
     async fn read_stock(
         &self,
         /// The product.
-        #[oai(name = "productId")]
+        #[oai(
+            name = "productId",
+            validator(
+                min_length = 1,
+                max_length = 200,
+                pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
+            )
+        )]
         product_id: Path<String>,
     ) -> Result<Json<StockView>, Refusal> {
         let row = stock::Entity::find_by_id(product_id.0.clone()).one(&self.database.read).await?;
@@ -202,7 +216,14 @@ impl Api {
         &self,
         caller: Data<&Caller>,
         /// The product.
-        #[oai(name = "productId")]
+        #[oai(
+            name = "productId",
+            validator(
+                min_length = 1,
+                max_length = 200,
+                pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
+            )
+        )]
         product_id: Path<String>,
         body: JsonBody<NewOnHand>,
     ) -> Result<Json<StockView>, Refusal> {
@@ -225,7 +246,14 @@ impl Api {
         &self,
         caller: Data<&Caller>,
         /// The product.
-        #[oai(name = "productId")]
+        #[oai(
+            name = "productId",
+            validator(
+                min_length = 1,
+                max_length = 200,
+                pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
+            )
+        )]
         product_id: Path<String>,
         body: JsonBody<Adjustment>,
     ) -> Result<Json<StockView>, Refusal> {

@@ -32,7 +32,8 @@ pub enum Command {
     Bench(BenchSettings),
     /// Print the OpenAPI document of each service, or write them into a directory
     Openapi {
-        /// Where to write order.yaml, payment.yaml, inventory.yaml and notification.yaml
+        /// Where to write the documents: order.yaml, payment.yaml, inventory.yaml, notification.yaml,
+        /// events.asyncapi.yaml and the JSON Schemas in events/
         #[arg(long, value_name = "DIR")]
         write: Option<PathBuf>,
     },

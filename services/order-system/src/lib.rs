@@ -1,6 +1,7 @@
 //! The whole system in one process: four services, each with its own database, speaking only through the event log.
 //! Every part that is not configured is embedded: SQLite files, and a durable event log in place of Kafka.
 
+pub mod asyncapi;
 pub mod bench;
 pub mod config;
 pub mod documents;

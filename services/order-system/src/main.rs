@@ -41,7 +41,11 @@ fn hint(url: &str, settings: &RunSettings) -> String {
 async fn openapi(write: Option<PathBuf>, stop: Stop) -> anyhow::Result<()> {
     for (name, document) in documents::documents(&stop).await? {
         match &write {
-            Some(directory) => std::fs::write(directory.join(name), document)?,
+            Some(directory) => {
+                let file = directory.join(name);
+                std::fs::create_dir_all(file.parent().unwrap_or(directory))?;
+                std::fs::write(file, document)?;
+            }
             None => println!("# {name}\n{document}"),
         }
     }

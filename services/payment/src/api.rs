@@ -3,7 +3,6 @@
 use crate::saga::{Input, PaymentSaga, Stage, Wish};
 use crate::store::{Column, Entity, Model};
 use contracts::{OrderId, PaymentId, RefundId};
-use poem::http::StatusCode;
 use poem::web::Data;
 use poem_openapi::param::{Header, Path, Query};
 use poem_openapi::payload::Json;
@@ -13,7 +12,7 @@ use runtime::actors::Wiring;
 use runtime::actors::order::Outcome;
 use runtime::audit::{Entry, record_first};
 use runtime::database::Database;
-use runtime::http::{Caller, Fields, JsonAmount, JsonBody, Problem, Refusal};
+use runtime::http::{Caller, Fields, JsonAmount, JsonBody, Refusal};
 use runtime::saga::{Caused, Instance, Named, Origin};
 use runtime::store::sql::Table;
 use runtime::trace;
@@ -83,7 +82,7 @@ struct PaymentView {
     #[oai(skip_serializing_if_is_none)]
     attention: Option<String>,
     /// The same as codes: `CHARGE_WITHOUT_OUTCOME`, `REFUND_WITHOUT_OUTCOME`, `REFUND_REFUSED`, `REQUEST_REFUSED`.
-    #[oai(skip_serializing_if_is_empty)]
+    #[oai(skip_serializing_if_is_empty, default)]
     attention_reasons: Vec<String>,
     /// What somebody has looked at and resolved.
     #[oai(skip_serializing_if_is_none)]
@@ -139,6 +138,11 @@ struct AttemptsView {
 #[oai(example)]
 struct Note {
     /// In the operator's words. 1 to 200 characters.
+    #[oai(validator(
+        min_length = 1,
+        max_length = 200,
+        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
+    ))]
     note: String,
 }
 
@@ -216,9 +220,9 @@ fn read(row: Model) -> Result<Instance<PaymentSaga>, Refusal> {
 
 #[OpenApi]
 impl Api {
-    /// The payments of an order, or those that need attention.
+    /// The payments of an order, those that need attention, or all.
     ///
-    /// Give `orderId`, or `attention=true`, or both. Newest first.
+    /// Newest first.
     #[oai(path = "/api/payments", method = "get", tag = "Tag::Payments")]
     async fn list(
         &self,
@@ -228,18 +232,16 @@ impl Api {
         /// Only payments that somebody has to look at.
         attention: Query<Option<bool>>,
         /// How many, from 1 to 100; 100, if it is not given.
+        #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
         limit: Query<Option<u64>>,
     ) -> Result<Json<Payments>, Refusal> {
         let attention = attention.0.unwrap_or(false);
-        if order_id.0.is_none() && !attention {
-            let problem = Problem::new(StatusCode::BAD_REQUEST, "give orderId, or attention=true");
-            return Err(Refusal::Malformed(Json(problem)));
+        let mut wanted = Entity::find().limit(limit.0.unwrap_or(MOST));
+        if attention || order_id.0.is_some() {
+            wanted = wanted.order_by_desc(Column::CreatedAt);
         }
-        let limit = limit.0.unwrap_or(MOST);
-        let mut fields = Fields::default();
-        fields.check((1..=MOST).contains(&limit), "limit", format!("must be from 1 to {MOST}"));
-        fields.finish()?;
-        let mut wanted = Entity::find().order_by_desc(Column::CreatedAt).order_by_desc(Column::OrderId).limit(limit);
+        // An order's id begins with its time, and has an index whatever is asked.
+        wanted = wanted.order_by_desc(Column::OrderId);
         if attention {
             wanted = wanted.filter(Column::Attention.is_not_null());
         }
@@ -275,7 +277,10 @@ impl Api {
         #[oai(name = "paymentId")]
         payment_id: Path<String>,
         /// For the logs; without it the request gets a new UUID.
-        #[oai(name = "X-Correlation-Id")]
+        #[oai(
+            name = "X-Correlation-Id",
+            validator(min_length = 1, max_length = 200, pattern = r"^[!-~]([ -~]*[!-~])?$")
+        )]
         correlation_id: Header<Option<String>>,
         /// W3C trace context.
         traceparent: Header<Option<String>>,
@@ -295,7 +300,10 @@ impl Api {
         #[oai(name = "paymentId")]
         payment_id: Path<String>,
         /// For the logs; without it the request gets a new UUID.
-        #[oai(name = "X-Correlation-Id")]
+        #[oai(
+            name = "X-Correlation-Id",
+            validator(min_length = 1, max_length = 200, pattern = r"^[!-~]([ -~]*[!-~])?$")
+        )]
         correlation_id: Header<Option<String>>,
         /// W3C trace context.
         traceparent: Header<Option<String>>,
@@ -317,7 +325,10 @@ impl Api {
         #[oai(name = "paymentId")]
         payment_id: Path<String>,
         /// For the logs; without it the request gets a new UUID.
-        #[oai(name = "X-Correlation-Id")]
+        #[oai(
+            name = "X-Correlation-Id",
+            validator(min_length = 1, max_length = 200, pattern = r"^[!-~]([ -~]*[!-~])?$")
+        )]
         correlation_id: Header<Option<String>>,
         /// W3C trace context.
         traceparent: Header<Option<String>>,
@@ -349,6 +360,10 @@ impl Api {
     }
 
     async fn find(&self, payment_id: &str) -> Result<Instance<PaymentSaga>, Refusal> {
+        if payment_id.contains('\0') {
+            // PostgreSQL has no such text.
+            return Err(unknown(payment_id));
+        }
         let row = Entity::find().filter(Column::PaymentId.eq(payment_id)).one(&self.database.read).await?;
         row.map(read).transpose()?.ok_or_else(|| unknown(payment_id))
     }

@@ -8,6 +8,7 @@ mod currency;
 mod id;
 mod message;
 mod payload;
+mod schema;
 mod timestamp;
 
 pub use amount::{Amount, Money, NotMoney};

@@ -1,6 +1,7 @@
 //! The envelope around every payload, and the one place that reads what others wrote.
 
 use crate::{EventType, OrderId, Payload, Timestamp};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -19,15 +20,22 @@ pub struct Envelope {
     pub payload: Payload,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct Written<'a> {
+pub(crate) struct Written<'a, P> {
+    /// The key under which receivers recognise a duplicate.
     event_id: Uuid,
+    /// What happened; the topic carries nothing else.
     event_type: &'static str,
+    /// Readers accept every minor version of major version 1.
+    #[schemars(extend("pattern" = r"^1(\..*)?$"))]
     version: &'static str,
+    /// Ties together all that came of one request; may be empty.
     correlation_id: &'a str,
+    /// When the step behind the event was decided.
     timestamp: Timestamp,
-    payload: &'a Payload,
+    /// The event's own fields.
+    payload: &'a P,
 }
 
 #[derive(Deserialize)]

@@ -1,6 +1,7 @@
 //! The payloads, one struct per event type, field for field as `docs/messages.md` lists them.
 
-use crate::{Amount, Contact, Money, OrderId, PaymentId, RefundId, ReservationId, is_iso4217};
+use crate::{Amount, Contact, Money, OrderId, PaymentId, RefundId, ReservationId, is_iso4217, schema};
+use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 
 /// The largest quantity of one line, so that sums over an order's lines stay far from overflow.
@@ -21,7 +22,7 @@ pub enum Status {
 }
 
 /// One line of an order.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OrderLine {
     /// What is ordered.
@@ -33,7 +34,7 @@ pub struct OrderLine {
 }
 
 /// An order was accepted. From order-service, read by payment and inventory.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OrderCreated {
     /// The order.
@@ -43,6 +44,7 @@ pub struct OrderCreated {
     /// What is charged.
     pub total_amount: Amount,
     /// ISO 4217.
+    #[schemars(extend("pattern" = "^[A-Z]{3}$"))]
     pub currency: String,
     /// What is ordered.
     pub items: Vec<OrderLine>,
@@ -76,7 +78,7 @@ pub fn unfillable<'a>(lines: impl IntoIterator<Item = (&'a str, i64)>) -> Option
 }
 
 /// The customer was charged. From payment-service, read by inventory and order.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PaymentConfirmed {
     /// The payment.
@@ -86,13 +88,15 @@ pub struct PaymentConfirmed {
     /// What was charged.
     pub amount: Amount,
     /// ISO 4217.
+    #[schemars(extend("pattern" = "^[A-Z]{3}$"))]
     pub currency: String,
     /// `CONFIRMED`.
+    #[schemars(schema_with = "schema::confirmed")]
     pub status: Status,
 }
 
 /// The customer was not charged and will not be. From payment-service, read by order.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PaymentFailed {
     /// The payment.
@@ -104,13 +108,14 @@ pub struct PaymentFailed {
     /// ISO 4217.
     pub currency: String,
     /// `FAILED`.
+    #[schemars(schema_with = "schema::failed")]
     pub status: Status,
     /// Why, for people.
     pub reason: String,
 }
 
 /// A line that is held.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ReservedLine {
     /// What is held.
@@ -122,7 +127,7 @@ pub struct ReservedLine {
 }
 
 /// A product of which there is too little.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MissingLine {
     /// What is missing.
@@ -134,7 +139,7 @@ pub struct MissingLine {
 }
 
 /// Every line of the order is held. From inventory-service, read by order.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct InventoryReserved {
     /// The reservation.
@@ -146,7 +151,7 @@ pub struct InventoryReserved {
 }
 
 /// Nothing is held, since not everything can be. From inventory-service, read by order.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct InventoryFailed {
     /// The order.
@@ -158,7 +163,7 @@ pub struct InventoryFailed {
 }
 
 /// The charge is to be given back. From inventory-service, read by payment and order.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PaymentRefundRequested {
     /// The refund.
@@ -176,7 +181,7 @@ pub struct PaymentRefundRequested {
 }
 
 /// Paid for and held. From order-service, read by notification.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OrderConfirmed {
     /// The order.
@@ -184,8 +189,10 @@ pub struct OrderConfirmed {
     /// Who ordered.
     pub customer_id: String,
     /// `CONFIRMED`.
+    #[schemars(schema_with = "schema::confirmed")]
     pub status: Status,
     /// When, ISO 8601.
+    #[schemars(extend("format" = "date-time"))]
     pub confirmed_at: String,
     /// How to reach the customer, if the order came with it.
     #[serde(default, deserialize_with = "crate::contact::read", skip_serializing_if = "Option::is_none")]
@@ -193,7 +200,7 @@ pub struct OrderConfirmed {
 }
 
 /// Why an order failed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Reason {
     /// For programs, such as `PAYMENT_DECLINED`.
     pub code: String,
@@ -202,7 +209,7 @@ pub struct Reason {
 }
 
 /// The order will not be delivered. From order-service, read by payment, inventory and notification.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OrderFailed {
     /// The order.
@@ -210,10 +217,12 @@ pub struct OrderFailed {
     /// Who ordered.
     pub customer_id: String,
     /// `FAILED`.
+    #[schemars(schema_with = "schema::failed")]
     pub status: Status,
     /// Why.
     pub reason: Reason,
     /// When, ISO 8601.
+    #[schemars(extend("format" = "date-time"))]
     pub failed_at: String,
     /// How to reach the customer, if the order came with it.
     #[serde(default, deserialize_with = "crate::contact::read", skip_serializing_if = "Option::is_none")]
@@ -221,7 +230,7 @@ pub struct OrderFailed {
 }
 
 /// The order was called off. From order-service, read by payment, inventory and notification.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OrderCancelled {
     /// The order.
@@ -229,10 +238,12 @@ pub struct OrderCancelled {
     /// Who ordered.
     pub customer_id: String,
     /// `CANCELLED`.
+    #[schemars(schema_with = "schema::cancelled")]
     pub status: Status,
     /// Why, in the words of who called it off.
     pub reason: String,
     /// When, ISO 8601.
+    #[schemars(extend("format" = "date-time"))]
     pub cancelled_at: String,
     /// How to reach the customer, if the order came with it.
     #[serde(default, deserialize_with = "crate::contact::read", skip_serializing_if = "Option::is_none")]
@@ -240,7 +251,7 @@ pub struct OrderCancelled {
 }
 
 /// The charge was given back. From payment-service, read by order, inventory and notification.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PaymentRefunded {
     /// The refund.
@@ -254,8 +265,10 @@ pub struct PaymentRefunded {
     /// What was given back: all that was charged.
     pub amount: Money,
     /// ISO 4217.
+    #[schemars(extend("pattern" = "^[A-Z]{3}$"))]
     pub currency: String,
     /// `REFUNDED`.
+    #[schemars(schema_with = "schema::refunded")]
     pub status: Status,
     /// Why, for people.
     pub reason: String,
@@ -265,7 +278,7 @@ pub struct PaymentRefunded {
 }
 
 /// What was held is free again. From inventory-service, read by order.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct InventoryReleased {
     /// The reservation.
@@ -279,7 +292,7 @@ pub struct InventoryReleased {
 }
 
 macro_rules! payloads {
-    ($($name:ident on $topic:literal),* $(,)?) => {
+    ($($name:ident on $topic:literal from $sender:literal),* $(,)?) => {
         /// The type of an event, which names its topic and its payload.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum EventType { $(
@@ -299,6 +312,22 @@ macro_rules! payloads {
             /// The one topic that carries this type.
             pub const fn topic(self) -> &'static str {
                 match self { $(EventType::$name => $topic,)* }
+            }
+
+            /// The service that says it.
+            pub const fn sender(self) -> &'static str {
+                match self { $(EventType::$name => $sender,)* }
+            }
+
+            /// The JSON Schema (2020-12) of the messages of this type: what whoever writes them keeps to, and what their
+            /// readers rely on. It refers to nothing outside itself.
+            pub fn schema(self) -> Schema {
+                match self { $(EventType::$name => schema::of_message::<$name>(self),)* }
+            }
+
+            /// A message of this type, as its sender writes it.
+            pub const fn example(self) -> &'static str {
+                match self { $(EventType::$name => include_str!(concat!("../examples/", $topic, ".json")),)* }
             }
 
             pub(crate) fn parse(self, json: &str) -> serde_json::Result<Payload> {
@@ -329,17 +358,17 @@ macro_rules! payloads {
 }
 
 payloads! {
-    OrderCreated on "order.created",
-    PaymentConfirmed on "payment.confirmed",
-    PaymentFailed on "payment.failed",
-    InventoryReserved on "inventory.reserved",
-    InventoryFailed on "inventory.failed",
-    PaymentRefundRequested on "payment.refund.requested",
-    OrderConfirmed on "order.confirmed",
-    OrderFailed on "order.failed",
-    OrderCancelled on "order.cancelled",
-    PaymentRefunded on "payment.refunded",
-    InventoryReleased on "inventory.released",
+    OrderCreated on "order.created" from "order-service",
+    PaymentConfirmed on "payment.confirmed" from "payment-service",
+    PaymentFailed on "payment.failed" from "payment-service",
+    InventoryReserved on "inventory.reserved" from "inventory-service",
+    InventoryFailed on "inventory.failed" from "inventory-service",
+    PaymentRefundRequested on "payment.refund.requested" from "inventory-service",
+    OrderConfirmed on "order.confirmed" from "order-service",
+    OrderFailed on "order.failed" from "order-service",
+    OrderCancelled on "order.cancelled" from "order-service",
+    PaymentRefunded on "payment.refunded" from "payment-service",
+    InventoryReleased on "inventory.released" from "inventory-service",
 }
 
 impl EventType {

@@ -14,6 +14,7 @@ use runtime::clock::{Clock, SystemClock};
 use runtime::database::{Database, DatabaseSettings};
 use runtime::event_log::embedded::EmbeddedLog;
 use runtime::event_log::{EventLog, NewRecord};
+use runtime::http::Access;
 use runtime::program::{Ports, Running};
 use serde_json::Value;
 use std::net::TcpListener;
@@ -164,7 +165,15 @@ async fn run(directory: &TempDir, log: &Arc<EmbeddedLog>, settings: &[&str]) -> 
         listener.set_nonblocking(true)?;
         let attempts = Attempts { max: 3, interval: Duration::ZERO };
         let clock = Arc::new(SystemClock);
-        let ports = Ports { database, log: log as Arc<dyn EventLog>, clock, listener, metrics: None, attempts };
+        let ports = Ports {
+            database,
+            log: log as Arc<dyn EventLog>,
+            clock,
+            listener,
+            metrics: None,
+            attempts,
+            access: Arc::new(Access::open(None)),
+        };
         let running = notification_service::start(ports, notify.ways()?).await?;
         running.ready().await;
         anyhow::Ok(running)

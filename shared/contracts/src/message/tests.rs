@@ -127,3 +127,16 @@ fn a_contact_is_written_where_there_is_one() {
     let text = serde_json::to_string(&order).unwrap();
     assert!(text.ends_with(r#","contact":{"email":"a@example.org"}}"#), "{text}");
 }
+
+#[test]
+fn the_examples_are_read_and_written_again() {
+    for event_type in EventType::ALL {
+        let example: serde_json::Value = serde_json::from_str(event_type.example()).unwrap();
+        let key = example["payload"]["orderId"].as_str().unwrap();
+        let read = decode(event_type.topic(), Some(key.as_bytes()), Some(event_type.example().as_bytes()));
+        let Ok(Decoded::Event(envelope)) = read else { panic!("{event_type:?}: {read:?}") };
+        let mut written: serde_json::Value = serde_json::from_slice(&envelope.encode(Timestamp(0))).unwrap();
+        written["timestamp"] = example["timestamp"].clone();
+        assert_eq!(written, example);
+    }
+}

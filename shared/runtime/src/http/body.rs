@@ -98,6 +98,12 @@ fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
         }
     })?;
     json.end().map_err(malformed)?;
+    // serde would also take the fields of an object from an array, in their order.
+    if bytes.trim_ascii_start().first() != Some(&b'{') {
+        let detail = "the body must be an object".to_owned();
+        let problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail.clone());
+        return Err(Refusal::Wrong(Json(problem.with_errors(vec![FieldError { pointer: String::new(), detail }]))));
+    }
     Ok(value)
 }
 

@@ -59,7 +59,7 @@ impl Gate {
         let started = Instant::now();
         let method = request.method().clone();
         let path = request.uri().path().to_owned();
-        let mut response = match correlation_id(request.headers()) {
+        let mut response = match readable(request.headers()).and_then(|()| correlation_id(request.headers())) {
             Err(problem) => respond(&problem),
             Ok(correlation_id) => {
                 request.headers_mut().insert(CORRELATION_ID, correlation_id.clone());
@@ -106,6 +106,17 @@ impl Gate {
     }
 }
 
+/// What a caller relies on is refused if it cannot be read: it would count as not sent.
+fn readable(headers: &HeaderMap) -> Result<(), Problem> {
+    let unreadable = |name: &str| headers.get_all(name).iter().any(|value| value.to_str().is_err());
+    let Some(name) = ["Idempotency-Key", "If-Match"].into_iter().find(|name| unreadable(name)) else {
+        return Ok(());
+    };
+    let detail = "must be visible ASCII characters".to_owned();
+    let problem = Problem::new(StatusCode::BAD_REQUEST, format!("the header {name} {detail}"));
+    Err(problem.with_errors(vec![FieldError { pointer: name.into(), detail }]))
+}
+
 fn correlation_id(headers: &HeaderMap) -> Result<HeaderValue, Problem> {
     let Some(own) = headers.get(CORRELATION_ID) else {
         let fresh = Uuid::new_v4().to_string();
@@ -133,6 +144,8 @@ fn refused(error: poem::Error) -> Response {
     let problem = match (status, named) {
         (_, Some((name, reason))) => {
             let detail = reason.replace("failed to parse \"string_uuid\"", "not a UUID");
+            // It could be read, and is beyond what the document allows.
+            let status = if detail.contains("verification failed") { StatusCode::UNPROCESSABLE_ENTITY } else { status };
             Problem::new(status, format!("the parameter {name} cannot be read: {detail}"))
                 .with_errors(vec![FieldError { pointer: name.to_owned(), detail }])
         }
