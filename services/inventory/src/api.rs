@@ -70,6 +70,7 @@ struct NewOnHand {
     #[oai(validator(minimum(value = "0"), maximum(value = "1000000000000")))]
     on_hand: i64,
     /// Why.
+    #[oai(nullable)]
     #[serde(default)]
     reason: Option<String>,
 }

@@ -169,7 +169,7 @@ struct Notifications {
     /// The notices that match: those of one order in the order in which they came, others newest first.
     notifications: Vec<NotificationView>,
     /// Where the list goes on, if it does: the `cursor` of the next request.
-    #[oai(skip_serializing_if_is_none)]
+    #[oai(nullable)]
     next_cursor: Option<String>,
 }
 
@@ -197,7 +197,7 @@ impl Api {
         /// Only notices that go this way.
         channel: Query<Option<ChannelView>>,
         /// How many, from 1 to 100; 100, if it is not given.
-        #[oai(name = "limit")]
+        #[oai(name = "limit", validator(minimum(value = "1"), maximum(value = "100")))]
         most: Query<Option<u64>>,
         /// `nextCursor` of the page before.
         cursor: Query<Option<String>>,

@@ -129,14 +129,20 @@ impl Routes {
         caller: Data<&Caller>,
         stopping: Data<&Stopping>,
         /// Ties together all that comes of this request; without it the request gets a new UUID.
-        #[oai(name = "X-Correlation-Id")]
+        #[oai(
+            name = "X-Correlation-Id",
+            validator(min_length = 1, max_length = 200, pattern = r"^[!-~]([ -~]*[!-~])?$")
+        )]
         correlation_id: Header<Option<String>>,
         /// W3C trace context.
         traceparent: Header<Option<String>>,
         /// `wait=N`: answer when the order is final, or after N seconds, at most 30.
         prefer: Header<Option<String>>,
         /// Names this request, such as by a UUID: 1 to 255 characters, quoted or bare. It is remembered for 48 hours.
-        #[oai(name = "Idempotency-Key")]
+        #[oai(
+            name = "Idempotency-Key",
+            validator(min_length = 1, max_length = 255, pattern = r"^[!-~]([ -~]*[!-~])?$")
+        )]
         idempotency_key: Header<Option<String>>,
         order: JsonBody<NewOrder>,
     ) -> Result<Accepted, Refusal> {
@@ -183,7 +189,14 @@ impl Routes {
         /// Orders that stand so.
         status: Query<Option<OrderStatus>>,
         /// Orders of this customer.
-        #[oai(name = "customerId")]
+        #[oai(
+            name = "customerId",
+            validator(
+                min_length = 1,
+                max_length = 200,
+                pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
+            )
+        )]
         customer_id: Query<Option<String>>,
         /// Orders from this moment on, ISO 8601.
         #[oai(name = "createdFrom")]
@@ -307,12 +320,18 @@ impl Routes {
         #[oai(name = "orderId")]
         order_id: Path<Uuid>,
         /// For the logs; without it the request gets a new UUID.
-        #[oai(name = "X-Correlation-Id")]
+        #[oai(
+            name = "X-Correlation-Id",
+            validator(min_length = 1, max_length = 200, pattern = r"^[!-~]([ -~]*[!-~])?$")
+        )]
         correlation_id: Header<Option<String>>,
         /// W3C trace context.
         traceparent: Header<Option<String>>,
         /// Names this request, such as by a UUID: 1 to 255 characters, quoted or bare. It is remembered for 48 hours.
-        #[oai(name = "Idempotency-Key")]
+        #[oai(
+            name = "Idempotency-Key",
+            validator(min_length = 1, max_length = 255, pattern = r"^[!-~]([ -~]*[!-~])?$")
+        )]
         idempotency_key: Header<Option<String>>,
         /// The `ETag` of the order as the caller knows it.
         #[oai(name = "If-Match")]

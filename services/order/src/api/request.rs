@@ -18,21 +18,28 @@ const MAX_LINES: usize = 500;
 #[serde(rename_all = "camelCase")]
 pub(super) struct NewOrder {
     /// Who orders. 1 to 200 characters.
+    #[oai(validator(
+        min_length = 1,
+        max_length = 200,
+        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
+    ))]
     customer_id: String,
     /// What is charged: at least 0.01, and at least the sum of the lines (it may hold shipping or tax).
     total_amount: JsonAmount,
     /// An alphabetic code of ISO 4217.
+    #[oai(validator(pattern = "^[A-Z]{3}$"))]
     currency: String,
     /// What is ordered. 1 to 500 lines; lines of one product count together.
+    #[oai(validator(min_items = 1, max_items = 500))]
     items: Vec<NewLine>,
     /// How to reach the customer, beside the log of notification-service.
-    #[oai(skip_serializing_if_is_none)]
+    #[oai(nullable)]
     contact: Option<ContactView>,
 }
 
 /// How to reach a customer about an order.
 #[derive(Clone, Debug, PartialEq, Eq, Object, Deserialize)]
-#[oai(rename_all = "camelCase", rename = "Contact", skip_serializing_if_is_none)]
+#[oai(rename_all = "camelCase", rename = "Contact", skip_serializing_if_is_none, nullable_all)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ContactView {
     /// An address for mail. At most 254 characters.
@@ -73,8 +80,14 @@ impl ContactView {
 #[serde(rename_all = "camelCase")]
 pub(super) struct NewLine {
     /// The product. 1 to 200 characters.
+    #[oai(validator(
+        min_length = 1,
+        max_length = 200,
+        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
+    ))]
     product_id: String,
     /// How many, from 1 to 1000000000.
+    #[oai(validator(minimum(value = "1"), maximum(value = "1000000000")))]
     quantity: i64,
     /// The price of one, 0 or more.
     unit_price: JsonAmount,
@@ -149,6 +162,14 @@ impl NewOrder {
 #[oai(example)]
 pub(super) struct Cancellation {
     /// In the caller's words. At most 200 characters.
+    #[oai(
+        nullable,
+        validator(
+            min_length = 1,
+            max_length = 200,
+            pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
+        )
+    )]
     #[serde(default)]
     reason: Option<String>,
 }

@@ -54,6 +54,7 @@ pub(super) struct ComingStep {
     /// The events of which one will tell of it.
     events: Vec<String>,
     /// Until when it is waited for, ISO 8601, UTC; none while it is not its turn, and for what nothing waits for.
+    #[oai(skip_serializing_if_is_none)]
     deadline: Option<String>,
 }
 

@@ -154,6 +154,7 @@ pub(super) struct OrderList {
     /// The orders that match, newest first.
     pub(super) orders: Vec<OrderView>,
     /// Where the list goes on, if it does: give it as `cursor`, with the same filters.
+    #[oai(nullable)]
     pub(super) next_cursor: Option<String>,
 }
 

@@ -54,7 +54,7 @@ struct AuditEntries {
     /// Newest first.
     entries: Vec<AuditEntry>,
     /// For the next page, if there is one.
-    #[oai(skip_serializing_if_is_none)]
+    #[oai(nullable)]
     next_cursor: Option<String>,
 }
 
@@ -71,6 +71,7 @@ impl AuditApi {
         /// Only what this caller did.
         actor: Query<Option<String>>,
         /// How many, from 1 to 100; 20, if it is not given.
+        #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
         limit: Query<Option<u64>>,
         /// From the page before.
         cursor: Query<Option<String>>,

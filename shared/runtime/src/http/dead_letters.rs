@@ -82,6 +82,7 @@ impl DeadLetterApi {
         /// Only those that were sent again together.
         batch: Query<Option<Uuid>>,
         /// How many, from 1 to 100; 20, if it is not given.
+        #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
         limit: Query<Option<u64>>,
         /// From the page before.
         cursor: Query<Option<String>>,

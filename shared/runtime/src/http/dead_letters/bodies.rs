@@ -16,7 +16,7 @@ const FASTEST: u32 = 1_000;
 
 /// How a dead letter is to be sent again.
 #[derive(Clone, Debug, Default, Object, Deserialize)]
-#[oai(example)]
+#[oai(example, nullable_all)]
 #[serde(default)]
 pub(super) struct Redrive {
     /// In place of the message's value: the whole corrected message, as text. Without it the value goes as it was.

@@ -133,7 +133,7 @@ pub(super) struct DeadLetters {
     /// Newest first.
     pub(super) dead_letters: Vec<DeadLetterSummary>,
     /// For the next page, if there is one.
-    #[oai(skip_serializing_if_is_none)]
+    #[oai(nullable)]
     pub(super) next_cursor: Option<String>,
 }
 
