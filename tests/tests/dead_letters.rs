@@ -224,7 +224,7 @@ async fn a_corrected_letter_sends_its_order_on() -> Result<()> {
     }
     assert_eq!(two.api.get(Service::Inventory, &path).await?["history"], audit["entries"]);
     let others = two.api.get(Service::Inventory, "/api/audit?actor=nobody").await?;
-    assert_eq!(others, json!({"entries": []}));
+    assert_eq!(others["entries"], json!([]));
     two.stop().await;
     Ok(())
 }
@@ -362,7 +362,7 @@ async fn many_letters_are_sent_again_also_over_a_restart() -> Result<()> {
     }
     two.letters(Service::Inventory, &format!("{LIST}?state=OPEN"), 1).await?;
     let others = two.api.get(Service::Order, LIST).await?;
-    assert_eq!(others, json!({"deadLetters": []}), "they are not order-service's");
+    assert_eq!(others["deadLetters"], json!([]), "they are not order-service's");
     let audit = two.api.get(Service::Inventory, "/api/audit").await?;
     assert_eq!(audit["entries"].as_array().map(Vec::len), Some(4), "{audit}");
     two.stop().await;
