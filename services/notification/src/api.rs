@@ -169,7 +169,7 @@ struct Notifications {
     /// The notices that match: those of one order in the order in which they came, others newest first.
     notifications: Vec<NotificationView>,
     /// Where the list goes on, if it does: the `cursor` of the next request.
-    #[oai(nullable)]
+    #[oai(skip_serializing_if_is_none)]
     next_cursor: Option<String>,
 }
 

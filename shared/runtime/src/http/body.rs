@@ -83,7 +83,7 @@ async fn bytes(body: &mut RequestBody) -> Result<Bytes> {
     }
 }
 
-fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
+fn read<T: Type + DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
     let malformed = |error: serde_json::Error| {
         let detail = format!("the body is not JSON: {error}");
         Refusal::Malformed(Json(Problem::new(StatusCode::BAD_REQUEST, detail)))
@@ -99,7 +99,8 @@ fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
     })?;
     json.end().map_err(malformed)?;
     // serde would also take the fields of an object from an array, in their order.
-    if bytes.trim_ascii_start().first() != Some(&b'{') {
+    let is_object = bytes.trim_ascii_start().first() == Some(&b'{');
+    if !is_object && !matches!(T::schema_ref(), MetaSchemaRef::Inline(schema) if schema.ty == "array") {
         let detail = "the body must be an object".to_owned();
         let problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail.clone());
         return Err(Refusal::Wrong(Json(problem.with_errors(vec![FieldError { pointer: String::new(), detail }]))));
