@@ -33,7 +33,7 @@ pub(super) struct NewOrder {
     #[oai(validator(min_items = 1, max_items = 500))]
     items: Vec<NewLine>,
     /// How to reach the customer, beside the log of notification-service.
-    #[oai(nullable)]
+    #[oai(nullable, skip_serializing_if_is_none)]
     contact: Option<ContactView>,
 }
 
