@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -97,6 +98,42 @@ async fn until_confirmed(running: &Running, accepted: &[String]) -> Result<()> {
 }
 
 /// Row 43, and rows 1 to 6 on the embedded parts: `kill -9` at random moments, under load.
+#[tokio::test]
+async fn row_01_a_request_that_was_cut_off_is_sent_again_under_its_key() -> Result<()> {
+    let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
+    println!("SEED={seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let directory = tempfile::tempdir()?;
+    let client = reqwest::Client::new();
+    let send = |url: &str, key: usize| {
+        let request = client.post(format!("{url}/api/orders")).header("Idempotency-Key", format!("key-{key}"));
+        request.json(&order()).send()
+    };
+    let mut running = Running::start(directory.path())?;
+    let mut ids = BTreeSet::new();
+    for key in 0..12 {
+        // Between the claim, the order, its events and the answer, wherever this moment is.
+        let moment = Duration::from_micros(random.u64(0..8_000));
+        let cut_off = tokio::time::timeout(moment, send(&running.url, key)).await;
+        running.kill()?;
+        drop(cut_off);
+        running = Running::start(directory.path())?;
+        let again: Value = send(&running.url, key).await?.error_for_status()?.json().await?;
+        let replayed = send(&running.url, key).await?;
+        ensure!(replayed.headers().get("idempotency-replayed").is_some_and(|replayed| replayed == "true"));
+        ensure!(replayed.json::<Value>().await? == again, "{again}");
+        ids.insert(again["orderId"].as_str().context("an id")?.to_owned());
+    }
+    let ids: Vec<String> = ids.into_iter().collect();
+    until_confirmed(&running, &ids).await?;
+    let listed = get(&format!("{}/api/orders?limit=100", running.url)).await?;
+    ensure!(
+        (ids.len(), listed["orders"].as_array().map(Vec::len)) == (12, Some(12)),
+        "one order for each key: {listed}"
+    );
+    Ok(())
+}
+
 #[tokio::test]
 async fn row_43_kill_9_at_random_moments_loses_and_doubles_nothing() -> Result<()> {
     let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
