@@ -4,7 +4,7 @@ use sea_orm_migration::schema::{big_integer, big_integer_null, json_binary, text
 
 crate::migrator! {
     /// The schema of notification-service.
-    NotificationMigrator: crate::outbox::Migration, Notices, Notifications, Deliveries, crate::dead_letters::Migration, crate::audit_log::Migration
+    NotificationMigrator: crate::outbox::Migration, Notices, Notifications, Deliveries, GivenUp, crate::dead_letters::Migration, crate::audit_log::Migration
 }
 
 struct Notices;
@@ -90,5 +90,27 @@ impl MigrationTrait for Deliveries {
         };
         manager.create_index(index("notifications_by_time", &["created_at", "notification_id"])).await?;
         manager.create_index(index("notifications_by_id", &["notification_id"])).await
+    }
+}
+
+/// The index by which given up notices are counted: small, since few are.
+struct GivenUp;
+
+impl MigrationName for GivenUp {
+    fn name(&self) -> &'static str {
+        "m20261123_000004_given_up"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for GivenUp {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let given_up = Index::create()
+            .name("notifications_given_up")
+            .table("notifications")
+            .col("created_at")
+            .and_where(Expr::col("status").eq("FAILED"))
+            .take();
+        manager.create_index(given_up).await
     }
 }

@@ -43,7 +43,7 @@ impl<S: Saga> Rig<S> {
     where
         S: Default,
     {
-        let health = Arc::new(Health::starting(false));
+        let health = Arc::new(Health::starting("test", false));
         let wiring = Wiring::new(S::default(), store, log, Arc::new(SystemClock), outside, Arc::clone(&health));
         let attempts = Attempts { max: 3, interval: Duration::from_millis(20) };
         let children = vec![
@@ -60,7 +60,8 @@ impl<S: Saga> Rig<S> {
     }
 
     async fn spawn(wiring: Arc<Wiring<S>>, children: Vec<Child>) -> Result<Self> {
-        let tree = Tree { service: S::SERVICE, children, health: Arc::clone(&wiring.health) };
+        let (health, roster) = (Arc::clone(&wiring.health), Arc::clone(&wiring.roster));
+        let tree = Tree { service: S::SERVICE, children, health, roster };
         let (supervisor, ended) = Supervisor::spawn(None, Supervisor, tree).await?;
         Ok(Rig { wiring, supervisor, ended })
     }
@@ -70,7 +71,7 @@ impl<S: Saga> Rig<S> {
     where
         S: Saga<Effect = Infallible>,
     {
-        let health = Arc::new(Health::starting(true));
+        let health = Arc::new(Health::starting("test", true));
         let wiring = Wiring::new(saga, store, log, Arc::new(SystemClock), Arc::new(Nowhere), health);
         let children =
             vec![wiring.journal_child(), wiring.publisher_child(), wiring.loader_child(), wiring.router_child()];
@@ -284,6 +285,6 @@ impl<S: Saga> Store<S> for NullStore {
 pub fn stub_provider() -> Arc<dyn Outside<payment_service::saga::PaymentSaga>> {
     let settings = order_system::config::RunSettings::embedded(Path::new(".").to_owned());
     let provider = settings.payment.provider().expect("every default is a value");
-    let health = Arc::new(Health::starting(true));
+    let health = Arc::new(Health::starting("test", true));
     Arc::new(payment_service::provider::Provided::new(provider, Arc::new(SystemClock), health))
 }

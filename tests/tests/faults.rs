@@ -11,6 +11,7 @@ use payment_service::provider::{Charge, NoOutcome, PaymentProvider, Provided, Re
 use payment_service::saga::{Concern, PaymentSaga, Stage};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use runtime::actors::Nowhere;
+use runtime::actors::mailbox::Meter;
 use runtime::actors::supervisor::{Child, Supervisor, Tree};
 use runtime::clock::SystemClock;
 use runtime::database::{Database, DatabaseSettings};
@@ -56,7 +57,7 @@ async fn payment_rig(directory: &TempDir, log: Arc<dyn EventLog>, provider: Arc<
 
 fn provided(adapter: Arc<Provider>) -> Provided {
     let provider = payment_service::provider::Provider { adapter, time_limit: Duration::from_secs(5) };
-    Provided::new(provider, Arc::new(SystemClock), Arc::new(Health::starting(false)))
+    Provided::new(provider, Arc::new(SystemClock), Arc::new(Health::starting("test", false)))
 }
 
 fn order_of(payload: &Payload) -> OrderId {
@@ -150,9 +151,10 @@ async fn supervise(
     failures: u32,
 ) -> Result<(Arc<Health>, ActorRef<runtime::actors::supervisor::SupervisorMessage>, tokio::task::JoinHandle<()>)> {
     let left = Arc::new(AtomicU32::new(failures));
-    let health = Arc::new(Health::starting(true));
-    let children = vec![Child::new("stubborn", move || Stubborn(Arc::clone(&left)), |_| {})];
-    let tree = Tree { service: "test", children, health: Arc::clone(&health) };
+    let health = Arc::new(Health::starting("test", true));
+    let meter = Meter::of("test", "stubborn");
+    let children = vec![Child::new(&meter, move || Stubborn(Arc::clone(&left)), |_| {})];
+    let tree = Tree { service: "test", children, health: Arc::clone(&health), roster: Arc::default() };
     let (supervisor, ended) = Supervisor::spawn(None, Supervisor, tree).await?;
     Ok((health, supervisor, ended))
 }

@@ -14,9 +14,10 @@ pub mod tree;
 use api::Api;
 use poem_openapi::OpenApiService;
 use runtime::actors::{Nowhere, Wiring};
+use runtime::dashboard::Reporter;
 use runtime::dead_letters::DeadLetters;
 use runtime::health::Health;
-use runtime::http::{AuditApi, DeadLetterApi, Operations, edge};
+use runtime::http::{edge, for_operators};
 use runtime::program::{Ports, Running, Starting};
 use runtime::saga::Saga;
 use runtime::store::sql::SqlStore;
@@ -27,27 +28,26 @@ use std::sync::Arc;
 pub fn start(ports: Ports, saga: InventorySaga, initial_stock: &[(String, i64)]) -> Starting<'_> {
     Box::pin(async move {
         stock::write_initial(&ports.database, initial_stock).await?;
-        let health = Arc::new(Health::starting(false));
+        let health = Arc::new(Health::starting(InventorySaga::SERVICE, false));
         let wiring = Wiring::new(
             saga,
             Arc::new(SqlStore::new(saga, ports.database.clone())),
-            ports.log,
-            ports.clock,
+            Arc::clone(&ports.log),
+            Arc::clone(&ports.clock),
             Arc::new(Nowhere),
-            Arc::clone(&health),
+            health,
         );
         let dead_letters = DeadLetters::of(&wiring, ports.database.clone());
+        let reporter = Reporter::of(&wiring, &ports);
         let routes = (
             Api::new(ports.database.clone(), Arc::clone(&wiring.clock)),
-            Operations { health, metrics: ports.metrics },
-            AuditApi(ports.database.clone()),
-            DeadLetterApi(Arc::clone(&dead_letters)),
+            for_operators(&wiring, &ports, &dead_letters),
         );
         let api = OpenApiService::new(routes, InventorySaga::SERVICE, env!("CARGO_PKG_VERSION"))
             .description("Keeps the stock, and holds what orders need.");
-        let app = edge(InventorySaga::SERVICE, api, ports.access);
+        let app = edge(InventorySaga::SERVICE, api, &ports);
         Running::start(ports.database, ports.listener, app, |http| {
-            tree::tree(&wiring, &dead_letters, ports.attempts, http)
+            tree::tree(&wiring, &dead_letters, ports.attempts, &reporter, http)
         })
         .await
     })

@@ -5,8 +5,8 @@ use crate::saga::InventorySaga;
 use runtime::actors::Wiring;
 use runtime::actors::consumer::Attempts;
 use runtime::actors::supervisor::{Child, Tree};
+use runtime::dashboard::Reporter;
 use runtime::dead_letters::DeadLetters;
-use runtime::http::HttpServer;
 use runtime::saga::Saga;
 use std::sync::Arc;
 
@@ -16,7 +16,8 @@ pub fn tree(
     wiring: &Arc<Wiring<InventorySaga>>,
     dead_letters: &Arc<DeadLetters>,
     attempts: Attempts,
-    http: impl Fn() -> HttpServer + Send + Sync + 'static,
+    reporter: &Reporter,
+    http: impl FnOnce(&'static str) -> Child,
 ) -> Tree {
     Tree {
         service: InventorySaga::SERVICE,
@@ -28,8 +29,10 @@ pub fn tree(
             wiring.timers_child(),
             wiring.consumer_child(attempts),
             dead_letters.child(),
-            Child::new("http", http, |_| {}),
+            reporter.child(),
+            http(InventorySaga::SERVICE),
         ],
         health: Arc::clone(&wiring.health),
+        roster: Arc::clone(&wiring.roster),
     }
 }

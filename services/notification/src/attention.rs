@@ -1,12 +1,15 @@
 //! What somebody has to see to, said and counted as it is committed.
 
 use crate::saga::{Event, Key, NotificationSaga};
+use crate::store::needing_attention;
+use async_trait::async_trait;
+use runtime::database::Database;
 use runtime::saga::{Named, Saga, Step};
-use runtime::store::Verdict;
 use runtime::store::watched::Watcher;
+use runtime::store::{StoreError, Verdict};
 
-/// Says and counts it.
-pub struct Attention;
+/// Says it, and counts it in this database.
+pub struct Attention(pub Database);
 
 /// The notices that this step gives up, and why.
 fn given_up(step: &Step<NotificationSaga>) -> impl Iterator<Item = (Key, &str)> {
@@ -16,6 +19,7 @@ fn given_up(step: &Step<NotificationSaga>) -> impl Iterator<Item = (Key, &str)> 
     })
 }
 
+#[async_trait]
 impl Watcher<NotificationSaga> for Attention {
     fn decided(&self, steps: &[Step<NotificationSaga>], verdicts: &[Verdict<NotificationSaga>]) {
         let committed = steps.iter().zip(verdicts).filter(|(_, verdict)| matches!(verdict, Verdict::Committed(..)));
@@ -27,5 +31,11 @@ impl Watcher<NotificationSaga> for Attention {
                 metrics::counter!("notices_given_up_total", "service" => service, "channel" => channel).increment(1);
             }
         }
+    }
+
+    async fn counting(&self) -> Result<(), StoreError> {
+        let count = needing_attention(&self.0).await?;
+        metrics::gauge!("notices_needing_attention", "service" => NotificationSaga::SERVICE).set(count as f64);
+        Ok(())
     }
 }

@@ -18,9 +18,10 @@ use attention::Attention;
 use channel::{Channels, Ways};
 use poem_openapi::OpenApiService;
 use runtime::actors::Wiring;
+use runtime::dashboard::Reporter;
 use runtime::dead_letters::DeadLetters;
 use runtime::health::Health;
-use runtime::http::{AuditApi, DeadLetterApi, Operations, edge};
+use runtime::http::{edge, for_operators};
 use runtime::program::{Ports, Running, Starting};
 use runtime::saga::Saga;
 use runtime::store::sql::SqlStore;
@@ -32,27 +33,27 @@ use std::sync::Arc;
 pub fn start(ports: Ports, ways: Ways) -> Starting<'static> {
     Box::pin(async move {
         let saga = ways.saga.clone();
-        let health = Arc::new(Health::starting(false));
+        let health = Arc::new(Health::starting(NotificationSaga::SERVICE, false));
         let wiring = Wiring::new(
             saga.clone(),
-            Arc::new(Watched { store: SqlStore::new(saga, ports.database.clone()), watcher: Arc::new(Attention) }),
-            ports.log,
+            Arc::new(Watched {
+                store: SqlStore::new(saga, ports.database.clone()),
+                watcher: Arc::new(Attention(ports.database.clone())),
+            }),
+            Arc::clone(&ports.log),
             Arc::clone(&ports.clock),
             Arc::new(Channels { ways, clock: Arc::clone(&ports.clock) }),
-            Arc::clone(&health),
+            health,
         );
         let dead_letters = DeadLetters::of(&wiring, ports.database.clone());
-        let routes = (
-            Api::new(ports.database.clone(), Arc::clone(&wiring)),
-            Operations { health, metrics: ports.metrics },
-            AuditApi(ports.database.clone()),
-            DeadLetterApi(Arc::clone(&dead_letters)),
-        );
+        let reporter = Reporter::of(&wiring, &ports);
+        let routes =
+            (Api::new(ports.database.clone(), Arc::clone(&wiring)), for_operators(&wiring, &ports, &dead_letters));
         let api = OpenApiService::new(routes, NotificationSaga::SERVICE, env!("CARGO_PKG_VERSION"))
             .description("Tells customers how their orders ended.");
-        let app = edge(NotificationSaga::SERVICE, api, ports.access);
+        let app = edge(NotificationSaga::SERVICE, api, &ports);
         Running::start(ports.database, ports.listener, app, |http| {
-            tree::tree(&wiring, &dead_letters, ports.attempts, http)
+            tree::tree(&wiring, &dead_letters, ports.attempts, &reporter, http)
         })
         .await
     })

@@ -3,6 +3,7 @@
 use crate::channel::message_id;
 use crate::saga::{Channel, Event, Notice, Notices, NotificationSaga, Status};
 use contracts::{OrderId, Timestamp};
+use runtime::database::Database;
 use runtime::saga::{Instance, Named, Step};
 use runtime::store::sql::{Table, read_applied, upsert};
 use sea_orm::DatabaseTransaction;
@@ -110,6 +111,13 @@ pub mod deliveries {
     pub enum Relation {}
 
     impl ActiveModelBehavior for ActiveModel {}
+}
+
+/// How many notices were given up and wait for somebody.
+pub async fn needing_attention(database: &Database) -> Result<u64, DbErr> {
+    // Written out, so that every database sees that its small index has them all.
+    let given_up = Expr::cust(format!("status = '{}'", Status::Failed.name()));
+    notifications::Entity::find().filter(given_up).count(&database.read).await
 }
 
 #[async_trait::async_trait]

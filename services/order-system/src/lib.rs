@@ -13,6 +13,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use migrations::{EventLogMigrator, InventoryMigrator, NotificationMigrator, OrderMigrator, PaymentMigrator};
 use runtime::clock::{Clock, SystemClock};
 use runtime::config::BadSetting;
+use runtime::dashboard::Board;
 use runtime::database::DatabaseSettings;
 use runtime::event_log::EventLog;
 use runtime::event_log::embedded::EmbeddedLog;
@@ -63,8 +64,13 @@ impl System {
         let data_dir = if settings.is_embedded() { Some(DataDir::take(&settings.data_dir)?) } else { None };
         let listeners = settings.listen()?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let board = Arc::new(Board::default());
         let log: Arc<dyn EventLog> = match kafka {
-            Some(kafka) => Arc::new(KafkaLog::new(kafka)?),
+            Some(kafka) => {
+                let log = KafkaLog::new(kafka)?;
+                log.join(&board)?;
+                Arc::new(log)
+            }
             None => Arc::new(embedded_log(&settings.data_dir, &clock, stop).await?),
         };
         let opened = [
@@ -74,7 +80,7 @@ impl System {
             open_database::<NotificationMigrator>("NOTIFICATION_DATABASE_URL", &databases[3], stop).await?,
         ];
         let mut ports = Vec::new();
-        for (database, listener) in opened.into_iter().zip(listeners) {
+        for ((database, listener), number) in opened.into_iter().zip(listeners).zip(0..) {
             ports.push(Ports {
                 clock: database.clock().await?,
                 database,
@@ -83,6 +89,9 @@ impl System {
                 metrics: metrics.clone(),
                 attempts: settings.common.attempts(),
                 access: Arc::clone(&access),
+                board: Arc::clone(&board),
+                whole: true,
+                public_url: settings.common.public_url(number)?,
             });
         }
         let mut ports = ports.into_iter();

@@ -11,6 +11,8 @@ use crate::store::changes::{Change, changes, next_page};
 use async_trait::async_trait;
 use contracts::{OrderId, Timestamp};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
+use runtime::actors::Address;
+use runtime::actors::mailbox::Mail;
 use runtime::clock::Clock;
 use runtime::database::Database;
 use runtime::store::StoreError;
@@ -92,6 +94,8 @@ pub struct Feed {
     pub database: Database,
     /// What time it is there.
     pub clock: Arc<dyn Clock>,
+    /// Where it is reached.
+    pub address: Address<FeedMessage>,
 }
 
 /// What was told.
@@ -175,11 +179,11 @@ impl Feed {
 
 #[async_trait]
 impl Actor for Feed {
-    type Msg = FeedMessage;
+    type Msg = Mail<FeedMessage>;
     type State = Told;
     type Arguments = ();
 
-    async fn pre_start(&self, _: ActorRef<FeedMessage>, (): ()) -> Result<Told, ActorProcessingErr> {
+    async fn pre_start(&self, _: ActorRef<Mail<FeedMessage>>, (): ()) -> Result<Told, ActorProcessingErr> {
         let (live, _) = broadcast::channel(BEHIND);
         let (run, ..) = Uuid::new_v4().to_fields_le();
         let (kept, seen) = (VecDeque::new(), HashMap::new());
@@ -188,10 +192,11 @@ impl Actor for Feed {
 
     async fn handle(
         &self,
-        myself: ActorRef<FeedMessage>,
-        message: FeedMessage,
+        myself: ActorRef<Mail<FeedMessage>>,
+        mail: Mail<FeedMessage>,
         told: &mut Told,
     ) -> Result<(), ActorProcessingErr> {
+        let (myself, (message, _handling)) = (self.address.mailbox(myself), mail.open());
         match message {
             FeedMessage::Listen(since, reply) => {
                 let listening = self.listen(told, since).await;

@@ -17,9 +17,10 @@ use api::{Api, Routes};
 use observer::Observer;
 use poem_openapi::OpenApiService;
 use runtime::actors::{Nowhere, Wiring};
+use runtime::dashboard::Reporter;
 use runtime::dead_letters::DeadLetters;
 use runtime::health::Health;
-use runtime::http::{AuditApi, DeadLetterApi, Operations, edge};
+use runtime::http::{edge, for_operators};
 use runtime::program::{Ports, Running, Starting};
 use runtime::saga::Saga;
 use runtime::store::sql::SqlStore;
@@ -33,7 +34,7 @@ use waiting::Waiting;
 /// Starts the service with these rules. Beyond `limit` orders that are under way no more are taken on.
 pub fn start(ports: Ports, saga: OrderSaga, limit: u64) -> Starting<'static> {
     Box::pin(async move {
-        let health = Arc::new(Health::starting(true));
+        let health = Arc::new(Health::starting(OrderSaga::SERVICE, true));
         let (store, waiting) = (SqlStore::new(saga, ports.database.clone()), Arc::new(Waiting::default()));
         let observer = Observer {
             waiting: Arc::clone(&waiting),
@@ -43,12 +44,13 @@ pub fn start(ports: Ports, saga: OrderSaga, limit: u64) -> Starting<'static> {
         let wiring = Wiring::new(
             saga,
             Arc::new(Watched { store, watcher: Arc::new(observer) }),
-            ports.log,
-            ports.clock,
+            Arc::clone(&ports.log),
+            Arc::clone(&ports.clock),
             Arc::new(Nowhere),
-            Arc::clone(&health),
+            health,
         );
         let dead_letters = DeadLetters::of(&wiring, ports.database.clone());
+        let reporter = Reporter::of(&wiring, &ports);
         let (own, database) = (Own::default(), ports.database.clone());
         let routes = Routes(Arc::new(Api {
             wiring: Arc::clone(&wiring),
@@ -60,17 +62,12 @@ pub fn start(ports: Ports, saga: OrderSaga, limit: u64) -> Starting<'static> {
             window: Semaphore::new(api::WINDOW),
             streams: Arc::new(Semaphore::new(api::STREAMS)),
         }));
-        let routes = (
-            routes,
-            Operations { health, metrics: ports.metrics },
-            AuditApi(database.clone()),
-            DeadLetterApi(Arc::clone(&dead_letters)),
-        );
+        let routes = (routes, for_operators(&wiring, &ports, &dead_letters));
         let api = OpenApiService::new(routes, OrderSaga::SERVICE, env!("CARGO_PKG_VERSION"))
             .description("Takes orders over HTTP and sees them through payment and stock to their end.");
-        let app = edge(OrderSaga::SERVICE, api, ports.access);
+        let app = edge(OrderSaga::SERVICE, api, &ports);
         Running::start(ports.database, ports.listener, app, |http| {
-            tree::tree(&wiring, &own, &dead_letters, &database, ports.attempts, http)
+            tree::tree(&wiring, &own, &dead_letters, &database, ports.attempts, &reporter, http)
         })
         .await
     })

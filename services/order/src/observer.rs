@@ -1,7 +1,7 @@
 //! Sees what is committed: tells those who wait, and counts.
 
 use crate::saga::{OrderSaga, Stage};
-use crate::store::stuck;
+use crate::store::{stuck, waiting_by_stage};
 use crate::waiting::{Waiting, is_final};
 use async_trait::async_trait;
 use runtime::clock::Clock;
@@ -50,6 +50,12 @@ impl Watcher<OrderSaga> for Observer {
             if instance.version == 1 || is_end {
                 Self::count(instance);
             }
+            if is_end
+                && let Some(reason) = instance.state.reason.as_ref().filter(|_| instance.state.stage == Stage::Failed)
+            {
+                let (service, code) = (OrderSaga::SERVICE, reason.code.clone());
+                metrics::counter!("order_failures_total", "service" => service, "code" => code).increment(1);
+            }
             if is_end {
                 self.waiting.tell(instance);
             }
@@ -59,6 +65,10 @@ impl Watcher<OrderSaga> for Observer {
     async fn counting(&self) -> Result<(), StoreError> {
         let late = stuck(&self.database, self.clock.now()).await?;
         metrics::gauge!("orders_stuck", "service" => OrderSaga::SERVICE).set(late as f64);
+        for (stage, count) in waiting_by_stage(&self.database).await? {
+            metrics::gauge!("orders_by_stage", "service" => OrderSaga::SERVICE, "stage" => stage.name())
+                .set(count as f64);
+        }
         Ok(())
     }
 }

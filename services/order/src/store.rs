@@ -69,6 +69,16 @@ pub(crate) fn is_stuck(now: Timestamp) -> Expr {
     Column::DueAt.lt(now.plus_millis(-STUCK).0)
 }
 
+/// How many orders are at each of the stages at which they wait.
+pub async fn waiting_by_stage(database: &Database) -> Result<Vec<(Stage, u64)>, StoreError> {
+    let mut counts = Vec::new();
+    for stage in [Stage::AwaitingPayment, Stage::AwaitingInventory] {
+        let waiting = Entity::find().filter(Column::Stage.eq(stage.name()));
+        counts.push((stage, waiting.count(&database.read).await?));
+    }
+    Ok(counts)
+}
+
 /// How many are.
 pub async fn stuck(database: &Database, now: Timestamp) -> Result<u64, StoreError> {
     Ok(Entity::find().filter(is_stuck(now)).count(&database.read).await?)

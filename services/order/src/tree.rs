@@ -9,14 +9,14 @@ use runtime::actors::group_commit::{GroupCommit, Request};
 use runtime::actors::supervisor::{Child, Tree};
 use runtime::actors::{Address, Wiring};
 use runtime::clock::Clock;
+use runtime::dashboard::Reporter;
 use runtime::database::Database;
 use runtime::dead_letters::DeadLetters;
-use runtime::http::HttpServer;
 use runtime::saga::Saga;
 use std::sync::Arc;
 
 /// Where the parts are that other services do not have.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Own {
     /// Makes claims of idempotency keys.
     pub claims: Address<Request<Claims>>,
@@ -24,17 +24,23 @@ pub struct Own {
     pub feed: Address<FeedMessage>,
 }
 
+impl Default for Own {
+    fn default() -> Self {
+        Own { claims: Address::of(OrderSaga::SERVICE, "claims"), feed: Address::of(OrderSaga::SERVICE, "feed") }
+    }
+}
+
 impl Own {
     fn claims_child(&self, database: Database, clock: Arc<dyn Clock>) -> Child {
         let address = self.claims.clone();
-        let make = move || GroupCommit(Arc::new(Claims::new(database.clone(), Arc::clone(&clock))));
-        Child::new("claims", make, move |actor| address.set(actor))
+        let make = move || GroupCommit::at(&address, Arc::new(Claims::new(database.clone(), Arc::clone(&clock))));
+        self.claims.child(make)
     }
 
     fn feed_child(&self, database: Database, clock: Arc<dyn Clock>) -> Child {
         let address = self.feed.clone();
-        let make = move || Feed { database: database.clone(), clock: Arc::clone(&clock) };
-        Child::new("feed", make, move |actor| address.set(actor))
+        let make = move || Feed { database: database.clone(), clock: Arc::clone(&clock), address: address.clone() };
+        self.feed.child(make)
     }
 }
 
@@ -46,7 +52,8 @@ pub fn tree(
     dead_letters: &Arc<DeadLetters>,
     database: &Database,
     attempts: Attempts,
-    http: impl Fn() -> HttpServer + Send + Sync + 'static,
+    reporter: &Reporter,
+    http: impl FnOnce(&'static str) -> Child,
 ) -> Tree {
     Tree {
         service: OrderSaga::SERVICE,
@@ -60,8 +67,10 @@ pub fn tree(
             own.claims_child(database.clone(), Arc::clone(&wiring.clock)),
             own.feed_child(database.clone(), Arc::clone(&wiring.clock)),
             dead_letters.child(),
-            Child::new("http", http, |_| {}),
+            reporter.child(),
+            http(OrderSaga::SERVICE),
         ],
         health: Arc::clone(&wiring.health),
+        roster: Arc::clone(&wiring.roster),
     }
 }

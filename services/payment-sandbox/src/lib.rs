@@ -18,12 +18,12 @@ use migrations::SandboxMigrator;
 use poem_openapi::OpenApiService;
 use runtime::actors::Address;
 use runtime::actors::group_commit::{GroupCommit, Request};
-use runtime::actors::supervisor::{Child, Tree};
+use runtime::actors::supervisor::Tree;
 use runtime::clock::SystemClock;
 use runtime::config::BadSetting;
 use runtime::database::DatabaseSettings;
 use runtime::health::{Health, Part};
-use runtime::http::{Operations, edge};
+use runtime::http::{Operations, bare_edge};
 use runtime::program::{Running, Starting, Stop, open_database};
 use std::sync::Arc;
 use store::Ledger;
@@ -46,10 +46,10 @@ pub fn start<'a>(settings: &'a Settings, metrics: Option<PrometheusHandle>, stop
         let file = DatabaseSettings::Sqlite(settings.ledger.clone());
         let database = open_database::<SandboxMigrator>("--ledger", &file, stop).await?;
         let ledger = Arc::new(Ledger { database: database.clone(), terms, clock: Arc::new(SystemClock) });
-        let health = Arc::new(Health::starting(true));
+        let health = Arc::new(Health::starting(SERVICE, true));
         // It reads no event log, so there is none to wait for.
         health.set(Part::EventLog, Ok(()));
-        let writer = Address::<Request<Ledger>>::default();
+        let writer = Address::<Request<Ledger>>::of(SERVICE, "ledger");
         let routes = (
             Api::new(Arc::clone(&ledger), writer.clone(), Faults::new(settings.seed)),
             Operations { health: Arc::clone(&health), metrics },
@@ -57,13 +57,17 @@ pub fn start<'a>(settings: &'a Settings, metrics: Option<PrometheusHandle>, stop
         let api = OpenApiService::new(routes, SERVICE, env!("CARGO_PKG_VERSION")).description(
             "A payment provider to try things out on: it keeps books, moves no money, and fails on demand.",
         );
-        Running::start(database, listener, edge(SERVICE, api, access), |http| Tree {
+        Running::start(database, listener, bare_edge(SERVICE, api, access, poem::Route::new()), |http| Tree {
             service: SERVICE,
             children: vec![
-                Child::new("ledger", move || GroupCommit(Arc::clone(&ledger)), move |actor| writer.set(actor)),
-                Child::new("http", http, |_| {}),
+                writer.child({
+                    let writer = writer.clone();
+                    move || GroupCommit::at(&writer, Arc::clone(&ledger))
+                }),
+                http(SERVICE),
             ],
             health,
+            roster: Arc::default(),
         })
         .await
     })

@@ -18,9 +18,10 @@ use attention::Attention;
 use poem_openapi::OpenApiService;
 use provider::{Provided, Provider};
 use runtime::actors::Wiring;
+use runtime::dashboard::Reporter;
 use runtime::dead_letters::DeadLetters;
 use runtime::health::Health;
-use runtime::http::{AuditApi, DeadLetterApi, Operations, edge};
+use runtime::http::{edge, for_operators};
 use runtime::program::{Ports, Running, Starting};
 use runtime::saga::Saga;
 use runtime::store::sql::SqlStore;
@@ -31,28 +32,25 @@ use std::sync::Arc;
 /// Starts the service.
 pub fn start(ports: Ports, provider: Provider) -> Starting<'static> {
     Box::pin(async move {
-        let health = Arc::new(Health::starting(false));
+        let health = Arc::new(Health::starting(PaymentSaga::SERVICE, false));
         let store = SqlStore::new(PaymentSaga, ports.database.clone());
         let wiring = Wiring::new(
             PaymentSaga,
             Arc::new(Watched { store, watcher: Arc::new(Attention(ports.database.clone())) }),
-            ports.log,
+            Arc::clone(&ports.log),
             Arc::clone(&ports.clock),
             Arc::new(Provided::new(provider, Arc::clone(&ports.clock), Arc::clone(&health))),
-            Arc::clone(&health),
+            health,
         );
         let dead_letters = DeadLetters::of(&wiring, ports.database.clone());
-        let routes = (
-            Api::new(ports.database.clone(), Arc::clone(&wiring)),
-            Operations { health, metrics: ports.metrics },
-            AuditApi(ports.database.clone()),
-            DeadLetterApi(Arc::clone(&dead_letters)),
-        );
+        let reporter = Reporter::of(&wiring, &ports);
+        let routes =
+            (Api::new(ports.database.clone(), Arc::clone(&wiring)), for_operators(&wiring, &ports, &dead_letters));
         let api = OpenApiService::new(routes, PaymentSaga::SERVICE, env!("CARGO_PKG_VERSION"))
             .description("Charges orders, and gives back what was charged for orders that end.");
-        let app = edge(PaymentSaga::SERVICE, api, ports.access);
+        let app = edge(PaymentSaga::SERVICE, api, &ports);
         Running::start(ports.database, ports.listener, app, |http| {
-            tree::tree(&wiring, &dead_letters, ports.attempts, http)
+            tree::tree(&wiring, &dead_letters, ports.attempts, &reporter, http)
         })
         .await
     })

@@ -86,6 +86,9 @@ impl Service {
             metrics,
             attempts: Attempts { max: 3, interval: Duration::ZERO },
             access: Arc::new(Access::open(None)),
+            board: Arc::default(),
+            whole: false,
+            public_url: None,
         };
         let adapter = Arc::clone(&provider) as Arc<dyn PaymentProvider>;
         let running = payment_service::start(ports, Provider { adapter, time_limit: PATIENCE }).await?;

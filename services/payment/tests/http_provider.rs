@@ -38,7 +38,7 @@ fn transfer() -> Transfer {
 }
 
 fn provided(adapter: Arc<dyn PaymentProvider>, time_limit: Duration) -> Provided {
-    Provided::new(Provider { adapter, time_limit }, Arc::new(SystemClock), Arc::new(Health::starting(false)))
+    Provided::new(Provider { adapter, time_limit }, Arc::new(SystemClock), Arc::new(Health::starting("test", false)))
 }
 
 fn http(url: &str) -> Result<HttpProvider> {

@@ -9,8 +9,10 @@
 pub mod consumer;
 pub mod group_commit;
 pub mod journal;
+pub mod mailbox;
 pub mod order;
 pub mod publisher;
+pub mod roster;
 pub mod router;
 pub mod supervisor;
 pub mod timers;
@@ -25,29 +27,27 @@ use consumer::{Attempts, Consumer, ConsumerMessage};
 use contracts::{OrderId, Timestamp};
 use group_commit::{GroupCommit, Request};
 use journal::{Journal, Loader};
+use mailbox::{Mail, Mailbox, Meter};
 use order::Outcome;
 use publisher::{Publisher, PublisherMessage};
-use ractor::rpc::CallResult;
-use ractor::{ActorRef, Message, RpcReplyPort};
+use ractor::{Actor, ActorRef, Message, RpcReplyPort};
+use roster::Roster;
 use router::{Router, RouterMessage};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use supervisor::Child;
-use timers::Timers;
+use timers::{Timers, TimersMessage};
 
 /// Where an actor can be reached, also after its supervisor has started it again.
-pub struct Address<M>(Arc<RwLock<Option<ActorRef<M>>>>);
+pub struct Address<M> {
+    meter: Meter,
+    actor: Arc<RwLock<Option<Mailbox<M>>>>,
+}
 
 impl<M> Clone for Address<M> {
     fn clone(&self) -> Self {
-        Address(Arc::clone(&self.0))
-    }
-}
-
-impl<M> Default for Address<M> {
-    fn default() -> Self {
-        Address(Arc::default())
+        Address { meter: self.meter.clone(), actor: Arc::clone(&self.actor) }
     }
 }
 
@@ -57,15 +57,42 @@ impl<M> Default for Address<M> {
 pub struct Unavailable;
 
 impl<M: Message> Address<M> {
+    /// The address of an actor that is not there yet.
+    pub fn of(service: &'static str, kind: &'static str) -> Self {
+        Address { meter: Meter::of(service, kind), actor: Arc::default() }
+    }
+
+    /// What is measured of the actor.
+    pub fn meter(&self) -> &Meter {
+        &self.meter
+    }
+
+    /// The actor's mailbox, as the actor itself uses it.
+    pub fn mailbox(&self, actor: ActorRef<Mail<M>>) -> Mailbox<M> {
+        self.meter.mailbox(actor)
+    }
+
     /// The actor is here from now on.
-    pub fn set(&self, actor: ActorRef<M>) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(actor);
+    fn set(&self, actor: ActorRef<Mail<M>>) {
+        *self.actor.write().unwrap_or_else(PoisonError::into_inner) = Some(self.mailbox(actor));
+    }
+
+    fn get(&self) -> Result<Mailbox<M>, Unavailable> {
+        self.actor.read().unwrap_or_else(PoisonError::into_inner).clone().ok_or(Unavailable)
+    }
+
+    /// The actor, supervised.
+    pub fn child<A: Actor<Msg = Mail<M>, Arguments = ()>>(
+        &self,
+        make: impl Fn() -> A + Send + Sync + 'static,
+    ) -> Child {
+        let address = self.clone();
+        Child::new(&self.meter, make, move |actor| address.set(actor))
     }
 
     /// Sends a message.
     pub fn cast(&self, message: M) -> Result<(), Unavailable> {
-        let actor = self.0.read().unwrap_or_else(PoisonError::into_inner).clone();
-        actor.ok_or(Unavailable)?.cast(message).map_err(|_| Unavailable)
+        self.get()?.cast(message).map_err(|_| Unavailable)
     }
 
     /// Sends a message and waits for its answer, for as long as it takes.
@@ -73,11 +100,7 @@ impl<M: Message> Address<M> {
         &self,
         message: impl FnOnce(RpcReplyPort<R>) -> M + Send,
     ) -> Result<R, Unavailable> {
-        let actor = self.0.read().unwrap_or_else(PoisonError::into_inner).clone();
-        match actor.ok_or(Unavailable)?.call(message, None).await {
-            Ok(CallResult::Success(answer)) => Ok(answer),
-            Ok(CallResult::Timeout | CallResult::SenderError) | Err(_) => Err(Unavailable),
-        }
+        self.get()?.call(message).await.ok_or(Unavailable)
     }
 }
 
@@ -169,6 +192,10 @@ pub struct Wiring<S: Saga> {
     pub publisher: Address<PublisherMessage>,
     /// The door to every order.
     pub router: Address<RouterMessage<S>>,
+    /// Wakes orders with something due.
+    pub timers: Address<TimersMessage>,
+    /// What is measured of the orders' actors.
+    pub orders: Meter,
     /// The service's database.
     pub store: Arc<dyn Store<S>>,
     /// The log of events.
@@ -179,6 +206,8 @@ pub struct Wiring<S: Saga> {
     pub outside: Arc<dyn Outside<S>>,
     /// How the service is.
     pub health: Arc<Health>,
+    /// How each of its parts stands.
+    pub roster: Arc<Roster>,
     /// Whose orders are whose.
     pub ownership: Ownership,
     /// How much is waiting, as it was last counted.
@@ -197,16 +226,19 @@ impl<S: Saga> Wiring<S> {
     ) -> Arc<Self> {
         Arc::new(Wiring {
             saga,
-            consumer: Address::default(),
-            journal: Address::default(),
-            loader: Address::default(),
-            publisher: Address::default(),
-            router: Address::default(),
+            consumer: Address::of(S::SERVICE, "consumer"),
+            journal: Address::of(S::SERVICE, "journal"),
+            loader: Address::of(S::SERVICE, "loader"),
+            publisher: Address::of(S::SERVICE, "publisher"),
+            router: Address::of(S::SERVICE, "router"),
+            timers: Address::of(S::SERVICE, "timers"),
+            orders: Meter::of(S::SERVICE, "order"),
             store,
             log,
             clock,
             outside,
             health,
+            roster: Arc::default(),
             ownership: Ownership::default(),
             load: Load::default(),
         })
@@ -225,40 +257,41 @@ impl<S: Saga> Wiring<S> {
 
     /// The journal, supervised.
     pub fn journal_child(self: &Arc<Self>) -> Child {
-        let (wiring, address) = (Arc::clone(self), self.journal.clone());
-        let make = move || GroupCommit(Arc::new(Journal(Arc::clone(&wiring))));
-        Child::new("journal", make, move |actor| address.set(actor))
+        let wiring = Arc::clone(self);
+        self.journal.child(move || GroupCommit::at(&wiring.journal, Arc::new(Journal(Arc::clone(&wiring)))))
     }
 
     /// The loader, supervised.
     pub fn loader_child(self: &Arc<Self>) -> Child {
-        let (wiring, address) = (Arc::clone(self), self.loader.clone());
-        let make = move || GroupCommit(Arc::new(Loader(Arc::clone(&wiring))));
-        Child::new("loader", make, move |actor| address.set(actor))
+        let wiring = Arc::clone(self);
+        self.loader.child(move || GroupCommit::at(&wiring.loader, Arc::new(Loader(Arc::clone(&wiring)))))
     }
 
     /// The publisher, supervised.
     pub fn publisher_child(self: &Arc<Self>) -> Child {
-        let (wiring, address) = (Arc::clone(self), self.publisher.clone());
-        Child::new("publisher", move || Publisher(Arc::clone(&wiring)), move |actor| address.set(actor))
+        let wiring = Arc::clone(self);
+        self.publisher.child(move || Publisher(Arc::clone(&wiring)))
     }
 
     /// The router, supervised.
     pub fn router_child(self: &Arc<Self>) -> Child {
-        let (wiring, address) = (Arc::clone(self), self.router.clone());
-        Child::new("router", move || Router(Arc::clone(&wiring)), move |actor| address.set(actor))
+        let wiring = Arc::clone(self);
+        self.router.child(move || Router(Arc::clone(&wiring)))
     }
 
     /// The timers, supervised.
     pub fn timers_child(self: &Arc<Self>) -> Child {
         let wiring = Arc::clone(self);
-        Child::new("timers", move || Timers(Arc::clone(&wiring)), |_| {})
+        self.timers.child(move || Timers(Arc::clone(&wiring)))
     }
 
     /// The consumer, supervised.
     pub fn consumer_child(self: &Arc<Self>, attempts: Attempts) -> Child {
-        let (wiring, address) = (Arc::clone(self), self.consumer.clone());
+        let (wiring, meter) = (Arc::clone(self), self.consumer.meter().clone());
         let make = move || Consumer { wiring: Arc::clone(&wiring), attempts };
-        Child::new("consumer", make, move |actor| address.set(actor)).leaving(|| ConsumerMessage::Leave)
+        self.consumer.child(make).leaving(move |cell| {
+            // A part that is gone has ended.
+            let _ = meter.mailbox::<ConsumerMessage>(cell.clone().into()).cast(ConsumerMessage::Leave);
+        })
     }
 }

@@ -99,6 +99,9 @@ pub struct Common {
     /// Stable name of this replica, so that a restart takes its partitions back at once
     #[arg(long, env = "KAFKA_INSTANCE_ID", value_name = "KAFKA_INSTANCE_ID")]
     pub kafka_instance_id: Option<String>,
+    /// Where people find this service's pages, if not where it listens, as in `https://orders.example`
+    #[arg(long, env = "PUBLIC_URL", value_name = "PUBLIC_URL")]
+    pub public_url: Option<Url>,
     /// How log lines are written
     #[arg(long, env = "LOG_FORMAT", value_name = "LOG_FORMAT", default_value = "text")]
     pub log_format: LogFormat,
@@ -121,6 +124,17 @@ impl Common {
     /// How long an order waits for its stock, in milliseconds; none is for ever.
     pub fn inventory_deadline(&self) -> Option<i64> {
         (self.inventory_deadline_ms > 0).then_some(self.inventory_deadline_ms)
+    }
+
+    /// Where people find the pages of a program's service of this number, if that was said: with its port.
+    pub fn public_url(&self, number: u16) -> Result<Option<String>, BadSetting> {
+        let Some(mut url) = self.public_url.clone() else { return Ok(None) };
+        let port = url.port_or_known_default().and_then(|port| port.checked_add(number));
+        let is_page = ["http", "https"].contains(&url.scheme()) && url.has_host();
+        if !is_page || port.is_none() || url.set_port(port).is_err() {
+            return Err(BadSetting::new("PUBLIC_URL", format!("{url} is not http:// or https:// and a host")));
+        }
+        Ok(Some(url.as_str().trim_end_matches('/').to_owned()))
     }
 
     /// These brokers, asked as this program is set.

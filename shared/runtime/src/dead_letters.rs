@@ -10,6 +10,7 @@ pub mod letter;
 pub mod store;
 
 use crate::actors::Wiring;
+use crate::actors::mailbox::Meter;
 use crate::actors::supervisor::Child;
 use crate::clock::Clock;
 use crate::database::Database;
@@ -33,6 +34,8 @@ pub struct DeadLetters {
     pub clock: Arc<dyn Clock>,
     /// Somebody wants one sent.
     pub wanted: Notify,
+    /// What is measured of the reader.
+    pub meter: Meter,
 }
 
 impl DeadLetters {
@@ -45,13 +48,16 @@ impl DeadLetters {
             log: Arc::clone(&wiring.log),
             clock: Arc::clone(&wiring.clock),
             wanted: Notify::new(),
+            meter: Meter::of(S::SERVICE, "dead-letters"),
         })
     }
 
     /// The reader, supervised.
     pub fn child(self: &Arc<Self>) -> Child {
-        let letters = Arc::clone(self);
-        let make = move || Reader(Arc::clone(&letters));
-        Child::new("dead-letters", make, |_| {}).leaving(|| ReaderMessage::Leave)
+        let (letters, meter) = (Arc::clone(self), self.meter.clone());
+        Child::new(&self.meter, move || Reader(Arc::clone(&letters)), |_| {}).leaving(move |cell| {
+            // A part that is gone has ended.
+            let _ = meter.mailbox::<ReaderMessage>(cell.clone().into()).cast(ReaderMessage::Leave);
+        })
     }
 }

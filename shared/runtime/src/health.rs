@@ -1,5 +1,6 @@
 //! What a service knows of its own condition.
 
+use metrics::{Gauge, gauge};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use tokio::sync::watch;
@@ -22,6 +23,10 @@ pub enum Part {
 }
 
 impl Part {
+    /// Every part.
+    pub const ALL: [Self; 6] =
+        [Part::Database, Part::EventLog, Part::Actors, Part::Provider, Part::Outbox, Part::Progress];
+
     /// The part's name in the readiness report.
     pub const fn name(self) -> &'static str {
         match self {
@@ -35,18 +40,31 @@ impl Part {
     }
 }
 
+/// Up, or up in part, or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// All is well.
+    Up,
+    /// It works, but not all of it is well.
+    Degraded,
+    /// It does not work now.
+    Down,
+}
+
 /// The condition of every part: `Err` with the reason where it is not well.
 #[derive(Debug)]
 pub struct Health {
     parts: Mutex<BTreeMap<Part, Result<(), String>>>,
     may_read: watch::Sender<bool>,
     works_without_log: bool,
+    gauges: BTreeMap<Part, Gauge>,
+    ready: Gauge,
 }
 
 impl Health {
     /// Of a service that is starting. `works_without_log`: whether it can do its work, at least for a while, without
     /// the event log, as order-service can that accepts orders.
-    pub fn starting(works_without_log: bool) -> Self {
+    pub fn starting(service: &'static str, works_without_log: bool) -> Self {
         let starting = || Err("starting".to_owned());
         let parts = [
             (Part::Database, Ok(())),
@@ -56,15 +74,48 @@ impl Health {
             (Part::Outbox, Ok(())),
             (Part::Progress, Ok(())),
         ];
-        Health { parts: Mutex::new(parts.into()), may_read: watch::Sender::new(true), works_without_log }
+        let gauge_of = |part: Part| gauge!("service_part_up", "service" => service, "part" => part.name());
+        let health = Health {
+            parts: Mutex::new(parts.into()),
+            may_read: watch::Sender::new(true),
+            works_without_log,
+            gauges: Part::ALL.into_iter().map(|part| (part, gauge_of(part))).collect(),
+            ready: gauge!("service_ready", "service" => service),
+        };
+        Part::ALL.into_iter().for_each(|part| health.measure(part));
+        health
+    }
+
+    fn measure(&self, part: Part) {
+        let as_number = |is_well| if is_well { 1.0 } else { 0.0 };
+        if let Some(gauge) = self.gauges.get(&part) {
+            gauge.set(as_number(self.is_well(part)));
+        }
+        self.ready.set(as_number(self.is_ready()));
     }
 
     /// Notes a part's condition.
     pub fn set(&self, part: Part, condition: Result<(), String>) {
+        let is_well = condition.is_ok();
         let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
-        parts.insert(part, condition);
+        let was_well = parts.insert(part, condition).is_some_and(|before| before.is_ok());
         let may_read = [Part::Database, Part::Provider].iter().all(|part| parts.get(part).is_some_and(Result::is_ok));
+        drop(parts);
         self.may_read.send_if_modified(|before| std::mem::replace(before, may_read) != may_read);
+        if is_well != was_well {
+            self.measure(part);
+        }
+    }
+
+    /// Up, or up in part, or not.
+    pub fn status(&self) -> Status {
+        if !self.is_ready() {
+            Status::Down
+        } else if !self.is_well(Part::EventLog) {
+            Status::Degraded
+        } else {
+            Status::Up
+        }
     }
 
     /// Whether this part is well.

@@ -7,6 +7,7 @@ pub mod audit;
 pub mod backoff;
 pub mod clock;
 pub mod config;
+pub mod dashboard;
 pub mod database;
 pub mod dead_letters;
 pub mod event_log;

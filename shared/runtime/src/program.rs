@@ -1,10 +1,12 @@
 //! What every program does around its services: logs, start, the lines that say it is ready, and an orderly end.
 
 use crate::actors::consumer::Attempts;
-use crate::actors::supervisor::{Supervisor, SupervisorMessage, Tree};
+use crate::actors::mailbox::Meter;
+use crate::actors::supervisor::{Child, Supervisor, SupervisorMessage, Tree};
 use crate::backoff::Backoff;
 use crate::clock::Clock;
 use crate::config::{BAD_SETTINGS, BadSetting, Common, LogFormat};
+use crate::dashboard::Board;
 use crate::database::{Database, DatabaseSettings, is_transient};
 use crate::event_log::EventLog;
 use crate::event_log::kafka::KafkaLog;
@@ -98,7 +100,7 @@ impl Stop {
 /// Starts logging and metrics.
 pub fn telemetry(common: &Common) -> Result<PrometheusHandle> {
     // The migrations, the database's notices and the HTTP server tell what the services tell better.
-    let filter = EnvFilter::try_new(format!("sea_orm_migration=warn,sqlx=warn,poem=warn,{}", common.log))
+    let filter = EnvFilter::try_new(format!("sea_orm_migration=warn,sqlx=warn,poem=warn,ractor=warn,{}", common.log))
         .map_err(|error| BadSetting::new("RUST_LOG", format!("{:?}: {error}", common.log)))?;
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let subscriber = subscriber.with_ansi(std::io::stderr().is_terminal());
@@ -178,6 +180,20 @@ pub struct Ports {
     pub attempts: Attempts,
     /// Who may use its HTTP API.
     pub access: Arc<Access>,
+    /// What is heard of all services.
+    pub board: Arc<Board>,
+    /// Whether this process is the whole system.
+    pub whole: bool,
+    /// Where its pages are for people, if not where it listens.
+    pub public_url: Option<String>,
+}
+
+impl Ports {
+    /// Where its pages are.
+    pub fn url(&self) -> String {
+        let own = || self.listener.local_addr().map(url_of).unwrap_or_default();
+        self.public_url.clone().unwrap_or_else(own)
+    }
 }
 
 /// The ports of a service alone, on Kafka and PostgreSQL, with logging and metrics started.
@@ -193,14 +209,20 @@ pub async fn ports<M: MigratorTrait>(
     let access = Arc::new(common.access.access()?);
     let listener = common.listen(http_port)?;
     let database = open_database::<M>(database_setting, database, stop).await?;
+    let log = KafkaLog::new(kafka)?;
+    let board = Arc::new(Board::default());
+    log.join(&board)?;
     Ok(Ports {
         clock: database.clock().await?,
         database,
-        log: Arc::new(KafkaLog::new(kafka)?),
+        log: Arc::new(log),
         listener,
         metrics: Some(metrics),
         attempts: common.attempts(),
         access,
+        board,
+        whole: false,
+        public_url: common.public_url(0)?,
     })
 }
 
@@ -223,11 +245,16 @@ impl Running {
         database: Database,
         listener: TcpListener,
         app: BoxEndpoint<'static>,
-        tree: impl FnOnce(Box<dyn Fn() -> HttpServer + Send + Sync>) -> Tree,
+        tree: impl FnOnce(Box<dyn FnOnce(&'static str) -> Child>) -> Tree,
     ) -> Result<Self> {
         let url = url_of(listener.local_addr()?);
         let (listener, app) = (Arc::new(listener), Arc::new(app));
-        let tree = tree(Box::new(move || HttpServer { listener: Arc::clone(&listener), app: Arc::clone(&app) }));
+        let http = move |service| {
+            let meter = Meter::of(service, "http");
+            let server = HttpServer { listener, app, meter: meter.clone() };
+            Child::new(&meter, move || server.clone(), |_| {})
+        };
+        let tree = tree(Box::new(http));
         let (service, health) = (tree.service, Arc::clone(&tree.health));
         let (supervisor, ended) = Supervisor::spawn(None, Supervisor, tree).await.context(service)?;
         Ok(Running { service, url, health, database, supervisor, ended })
@@ -263,7 +290,7 @@ pub async fn until_stopped(mut services: Vec<Running>, hint: &str, stop: &Stop) 
     let announce = async {
         for (service, url, health) in starting {
             ready(&health).await;
-            say(&format!("{service:<21} {url}  Swagger UI {url}/docs"));
+            say(&format!("{service:<21} {url}  Swagger UI {url}/docs  dashboard {url}/dashboard"));
         }
         say(hint);
         std::future::pending::<()>().await;

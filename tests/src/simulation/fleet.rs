@@ -85,7 +85,7 @@ impl Fleet {
         match service {
             Service::Order => {
                 let saga = OrderSaga { payment_deadline: deadline, inventory_deadline: deadline };
-                let health = Arc::new(Health::starting(true));
+                let health = Arc::new(Health::starting("test", true));
                 let wiring = self.wire(saga, &process, Arc::new(Nowhere), health).await;
                 if let Some(replica) = self.replicas().get_mut(&(service, replica)) {
                     replica.order = Some(wiring);
@@ -95,17 +95,17 @@ impl Fleet {
                 let adapter = Arc::new(SimProvider { world: Arc::clone(world), process: Arc::clone(&process) });
                 let provider = Provider { adapter, time_limit: PROVIDER_LIMIT };
                 let clock = Arc::new(SimClock { world: Arc::clone(world), process: Arc::clone(&process) });
-                let health = Arc::new(Health::starting(false));
+                let health = Arc::new(Health::starting("test", false));
                 let outside = Provided::new(provider, clock, Arc::clone(&health));
                 self.wire(PaymentSaga, &process, Arc::new(SameOutside(outside)), health).await;
             }
             Service::Inventory => {
-                let health = Arc::new(Health::starting(false));
+                let health = Arc::new(Health::starting("test", false));
                 self.wire(InventorySaga { deadline }, &process, Arc::new(Nowhere), health).await;
             }
             Service::Notification => {
                 let channel = SimChannel { world: Arc::clone(world), process: Arc::clone(&process) };
-                let health = Arc::new(Health::starting(false));
+                let health = Arc::new(Health::starting("test", false));
                 self.wire(everywhere(), &process, Arc::new(SameOutside(channel)), health).await;
             }
         }
@@ -137,7 +137,7 @@ impl Fleet {
             wiring.timers_child(),
             wiring.consumer_child(ATTEMPTS),
         ];
-        let tree = Tree { service: S::SERVICE, children, health };
+        let tree = Tree { service: S::SERVICE, children, health, roster: Arc::default() };
         let (supervisor, ended) = Supervisor::spawn(None, Supervisor, tree).await.expect("a supervisor starts");
         let (world, of) = (Arc::clone(world), Arc::clone(process));
         tokio::spawn(async move {

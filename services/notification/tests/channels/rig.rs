@@ -173,6 +173,9 @@ async fn run(directory: &TempDir, log: &Arc<EmbeddedLog>, settings: &[&str]) -> 
             metrics: None,
             attempts,
             access: Arc::new(Access::open(None)),
+            board: Arc::default(),
+            whole: false,
+            public_url: None,
         };
         let running = notification_service::start(ports, notify.ways()?).await?;
         running.ready().await;

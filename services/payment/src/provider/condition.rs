@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn five_calls_in_vain_are_away_and_an_answer_is_back() {
-        let health = Arc::new(Health::starting(false));
+        let health = Arc::new(Health::starting("test", false));
         let condition = Condition::new(Arc::clone(&health));
         let silent = |times: u32, at: i64| {
             for _ in 0..times {

@@ -8,6 +8,7 @@ mod message;
 mod reading;
 
 use super::Wiring;
+use super::mailbox::{Mail, Mailbox};
 use super::publisher::PublisherMessage;
 use crate::event_log::{Change, Extent, LogError, Membership, Position, Record};
 use crate::health::Part;
@@ -17,10 +18,11 @@ use contracts::{Decoded, decode};
 use message::{InFlight, caused, count_ignored, dead_letter, give};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use reading::Reading;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -28,6 +30,8 @@ use tokio_util::task::AbortOnDropHandle;
 const WINDOW: usize = 2_000;
 /// How often is looked for messages that do not come to their end.
 const LOOK: Duration = Duration::from_secs(1);
+/// How often the log is asked how far it goes.
+const MEASURE_LAG: Duration = Duration::from_secs(5);
 /// How long a partition may stand still with a message in hand while everything that it needs is there.
 const STUCK: Duration = Duration::from_secs(20);
 /// How long the last events may take to be sent when the service ends.
@@ -56,6 +60,8 @@ pub enum ConsumerMessage {
     CatchUp(RpcReplyPort<()>),
     /// The log says how far it goes now.
     Extents(Result<Vec<Extent>, LogError>, RpcReplyPort<()>),
+    /// The log says how far it goes now, for the measure of how far behind this member is.
+    Lag(Vec<Extent>),
     /// Time to see whether what was begun comes to its end.
     Look,
     /// Read no more, finish what is in flight, have its events sent, leave the group, and end.
@@ -73,7 +79,7 @@ pub struct Consumer<S: Saga> {
 impl<S: Saga> Consumer<S> {
     fn receive(
         &self,
-        myself: &ActorRef<ConsumerMessage>,
+        myself: &Mailbox<ConsumerMessage>,
         reading: &mut Reading,
         record: Record,
         permit: OwnedSemaphorePermit,
@@ -97,7 +103,7 @@ impl<S: Saga> Consumer<S> {
     }
 
     /// A message that cannot be read is a dead letter at once: it would not become readable.
-    fn bury(&self, myself: ActorRef<ConsumerMessage>, record: Record, permit: OwnedSemaphorePermit, error: String) {
+    fn bury(&self, myself: Mailbox<ConsumerMessage>, record: Record, permit: OwnedSemaphorePermit, error: String) {
         let wiring = Arc::clone(&self.wiring);
         tokio::spawn(async move {
             dead_letter(&wiring, &record, 1, "unreadable", &error).await;
@@ -109,7 +115,7 @@ impl<S: Saga> Consumer<S> {
 
 /// Joins the group, which waits while the log is away, and feeds the actor what comes: no more than the window allows,
 /// and nothing while it could not be dealt with. Once it is to be quiet, it passes on what changes, but reads no more.
-async fn feed<S: Saga>(wiring: Arc<Wiring<S>>, consumer: ActorRef<ConsumerMessage>, quiet: CancellationToken) {
+async fn feed<S: Saga>(wiring: Arc<Wiring<S>>, consumer: Mailbox<ConsumerMessage>, quiet: CancellationToken) {
     let topics: Vec<String> = S::READS.iter().map(|event_type| event_type.topic().to_owned()).collect();
     let mut subscription = match wiring.log.subscribe(S::SERVICE, &topics).await {
         Ok(subscription) => subscription,
@@ -169,13 +175,28 @@ impl<S: Saga> Consumer<S> {
     }
 
     /// Asks the log how far it goes.
-    fn catch_up(&self, myself: ActorRef<ConsumerMessage>, reading: &Reading, reply: RpcReplyPort<()>) {
+    fn catch_up(&self, myself: Mailbox<ConsumerMessage>, reading: &Reading, reply: RpcReplyPort<()>) {
         // Dropping the reply says that it is not known.
         let Some(member) = reading.member.clone() else { return };
         tokio::spawn(async move {
             let extents = member.extents().await;
             let _ = myself.cast(ConsumerMessage::Extents(extents, reply));
         });
+    }
+
+    /// Asks the log how far it goes, now and then, and not again before it has answered.
+    fn ask_lag(&self, myself: &Mailbox<ConsumerMessage>, reading: &mut Reading) {
+        let is_due = reading.lag_asked_at.is_none_or(|asked| asked.elapsed() >= MEASURE_LAG);
+        if let Some(member) = reading.member.clone().filter(|_| is_due && Arc::strong_count(&reading.asking_lag) == 1) {
+            reading.lag_asked_at = Some(Instant::now());
+            let (myself, asking) = (myself.clone(), Arc::clone(&reading.asking_lag));
+            tokio::spawn(async move {
+                if let Ok(extents) = member.extents().await {
+                    let _ = myself.cast(ConsumerMessage::Lag(extents));
+                }
+                drop(asking);
+            });
+        }
     }
 
     /// A message that has been in hand for long, while all that it needs is there, is stuck.
@@ -201,7 +222,7 @@ impl<S: Saga> Consumer<S> {
 
     /// Leaves the group when nothing is in flight any more and its events are out, so that the next owner of the
     /// partitions finds nothing to repeat.
-    fn leave_if_idle(&self, myself: &ActorRef<ConsumerMessage>, reading: &mut Reading) {
+    fn leave_if_idle(&self, myself: &Mailbox<ConsumerMessage>, reading: &mut Reading) {
         if !reading.leaving || !reading.is_idle() {
             return;
         }
@@ -215,18 +236,19 @@ impl<S: Saga> Consumer<S> {
             if let Some(member) = member {
                 member.leave().await;
             }
-            myself.stop(None);
+            myself.stop();
         });
     }
 }
 
 #[async_trait]
 impl<S: Saga> Actor for Consumer<S> {
-    type Msg = ConsumerMessage;
+    type Msg = Mail<ConsumerMessage>;
     type State = Reading;
     type Arguments = ();
 
-    async fn pre_start(&self, myself: ActorRef<ConsumerMessage>, (): ()) -> Result<Reading, ActorProcessingErr> {
+    async fn pre_start(&self, myself: ActorRef<Mail<ConsumerMessage>>, (): ()) -> Result<Reading, ActorProcessingErr> {
+        let myself = self.wiring.consumer.mailbox(myself);
         myself.send_interval(LOOK, || ConsumerMessage::Look);
         let quiet = CancellationToken::new();
         let feed = tokio::spawn(feed::<S>(Arc::clone(&self.wiring), myself, quiet.clone()));
@@ -238,15 +260,19 @@ impl<S: Saga> Actor for Consumer<S> {
             revoking: Vec::new(),
             catching_up: Vec::new(),
             leaving: false,
+            lag_asked_at: None,
+            asking_lag: Arc::default(),
+            measured: HashSet::new(),
         })
     }
 
     async fn handle(
         &self,
-        myself: ActorRef<ConsumerMessage>,
-        message: ConsumerMessage,
+        myself: ActorRef<Mail<ConsumerMessage>>,
+        mail: Mail<ConsumerMessage>,
         reading: &mut Reading,
     ) -> Result<(), ActorProcessingErr> {
+        let (myself, (message, _handling)) = (self.wiring.consumer.mailbox(myself), mail.open());
         match message {
             ConsumerMessage::Joined(member) => reading.member = Some(member),
             ConsumerMessage::Read(record, permit) => self.receive(&myself, reading, record, permit),
@@ -260,7 +286,11 @@ impl<S: Saga> Actor for Consumer<S> {
             ConsumerMessage::Extents(Err(error), _) => {
                 tracing::warn!(service = S::SERVICE, %error, "the log does not say how far it goes; deadlines wait");
             }
-            ConsumerMessage::Look => self.look(reading),
+            ConsumerMessage::Lag(extents) => reading.measure_lag(S::SERVICE, &extents),
+            ConsumerMessage::Look => {
+                self.look(reading);
+                self.ask_lag(&myself, reading);
+            }
             ConsumerMessage::Leave => {
                 reading.quiet.cancel();
                 reading.leaving = true;
@@ -270,7 +300,7 @@ impl<S: Saga> Actor for Consumer<S> {
         Ok(())
     }
 
-    async fn post_stop(&self, _: ActorRef<ConsumerMessage>, _: &mut Reading) -> Result<(), ActorProcessingErr> {
+    async fn post_stop(&self, _: ActorRef<Mail<ConsumerMessage>>, _: &mut Reading) -> Result<(), ActorProcessingErr> {
         self.wiring.ownership.set(BTreeSet::new());
         Ok(())
     }

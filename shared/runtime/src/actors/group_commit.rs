@@ -4,6 +4,8 @@
 //! run. So an idle service works at once, and a busy one does hundreds of requests together. Only behind a batch of
 //! several is there a short pause, the longer the larger it was: the commits that it saves are worth more than the time.
 
+use super::Address;
+use super::mailbox::{Mail, Mailbox, Meter};
 use async_trait::async_trait;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use std::sync::Arc;
@@ -36,7 +38,10 @@ pub enum Request<B: Batch> {
 }
 
 /// The actor.
-pub struct GroupCommit<B>(pub Arc<B>);
+pub struct GroupCommit<B> {
+    batch: Arc<B>,
+    meter: Meter,
+}
 
 /// The requests that wait, and the batch that runs.
 pub struct Queue<B: Batch> {
@@ -53,13 +58,18 @@ const PAUSE: Duration = Duration::from_micros(60);
 const LONGEST_PAUSE: Duration = Duration::from_millis(10);
 
 impl<B: Batch> GroupCommit<B> {
-    fn start(&self, myself: &ActorRef<Request<B>>, queue: &mut Queue<B>) {
+    /// Of this work, at this address.
+    pub fn at(address: &Address<Request<B>>, batch: Arc<B>) -> Self {
+        GroupCommit { batch, meter: address.meter().clone() }
+    }
+
+    fn start(&self, myself: &Mailbox<Request<B>>, queue: &mut Queue<B>) {
         if queue.waiting.is_empty() {
             return;
         }
         queue.size = queue.waiting.len().min(B::LIMIT);
         let (items, replies): (Vec<_>, Vec<_>) = queue.waiting.drain(..queue.size).unzip();
-        let batch = Arc::clone(&self.0);
+        let batch = Arc::clone(&self.batch);
         let myself = myself.clone();
         queue.running = Some(tokio::spawn(async move {
             let work = tokio::spawn(async move {
@@ -77,20 +87,21 @@ impl<B: Batch> GroupCommit<B> {
 
 #[async_trait]
 impl<B: Batch> Actor for GroupCommit<B> {
-    type Msg = Request<B>;
+    type Msg = Mail<Request<B>>;
     type State = Queue<B>;
     type Arguments = ();
 
-    async fn pre_start(&self, _: ActorRef<Request<B>>, (): ()) -> Result<Queue<B>, ActorProcessingErr> {
+    async fn pre_start(&self, _: ActorRef<Mail<Request<B>>>, (): ()) -> Result<Queue<B>, ActorProcessingErr> {
         Ok(Queue { waiting: Vec::new(), starting: false, running: None, size: 0 })
     }
 
     async fn handle(
         &self,
-        myself: ActorRef<Request<B>>,
-        request: Request<B>,
+        myself: ActorRef<Mail<Request<B>>>,
+        request: Mail<Request<B>>,
         queue: &mut Queue<B>,
     ) -> Result<(), ActorProcessingErr> {
+        let (myself, (request, _handling)) = (self.meter.mailbox(myself), request.open());
         match request {
             Request::Do(item, reply) => {
                 queue.waiting.push((item, reply));
@@ -125,7 +136,12 @@ impl<B: Batch> Actor for GroupCommit<B> {
     }
 
     /// Finishes what was asked before the actor was stopped.
-    async fn post_stop(&self, myself: ActorRef<Request<B>>, queue: &mut Queue<B>) -> Result<(), ActorProcessingErr> {
+    async fn post_stop(
+        &self,
+        myself: ActorRef<Mail<Request<B>>>,
+        queue: &mut Queue<B>,
+    ) -> Result<(), ActorProcessingErr> {
+        let myself = self.meter.mailbox(myself);
         loop {
             if let Some(running) = queue.running.take() {
                 running.await?;

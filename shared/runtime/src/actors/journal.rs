@@ -75,6 +75,7 @@ impl<S: Saga> Batch for Journal<S> {
             Err(error) => vec![Verdict::Refused(error.to_string()); size],
         };
         metrics::histogram!("journal_commit_seconds", "service" => S::SERVICE).record(started.elapsed().as_secs_f64());
+        count_events(&verdicts);
         hand_over(&wiring.publisher, &verdicts, &publish);
         let mut verdicts = verdicts.into_iter();
         let answer = |is_step| match is_step {
@@ -82,6 +83,22 @@ impl<S: Saga> Batch for Journal<S> {
             false => Written::Deleted,
         };
         is_step.into_iter().map(answer).collect()
+    }
+}
+
+/// Counts what happened, as the others are told of it.
+fn count_events<S: Saga>(verdicts: &[Verdict<S>]) {
+    let mut counts: HashMap<&'static str, u64> = HashMap::new();
+    for verdict in verdicts {
+        match verdict {
+            Verdict::Committed(_, rows) => {
+                rows.iter().for_each(|row| *counts.entry(row.event_type.name()).or_default() += 1)
+            }
+            Verdict::Conflict | Verdict::Refused(_) => {}
+        }
+    }
+    for (event, count) in counts {
+        metrics::counter!("saga_events_total", "service" => S::SERVICE, "event" => event).increment(count);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::group_commit::Request;
 use super::journal::{Write, Written};
+use super::mailbox::Mail;
 use super::publisher::{PublisherMessage, YOUNG};
 use super::{Unavailable, Wiring};
 use crate::saga::{Caused, Due, Instance, Nothing, Origin, Outgoing, Rejection, Saga, Step, Unmoved, outcome_id};
@@ -210,21 +211,26 @@ impl<S: Saga> OrderActor<S> {
 
 #[async_trait]
 impl<S: Saga> Actor for OrderActor<S> {
-    type Msg = OrderMessage<S>;
+    type Msg = Mail<OrderMessage<S>>;
     type State = Option<Instance<S>>;
     type Arguments = ();
 
-    async fn pre_start(&self, _: ActorRef<OrderMessage<S>>, (): ()) -> Result<Option<Instance<S>>, ActorProcessingErr> {
+    async fn pre_start(
+        &self,
+        _: ActorRef<Mail<OrderMessage<S>>>,
+        (): (),
+    ) -> Result<Option<Instance<S>>, ActorProcessingErr> {
         // Loaded with the first message, together with other orders.
         Ok(None)
     }
 
     async fn handle(
         &self,
-        _: ActorRef<OrderMessage<S>>,
-        message: OrderMessage<S>,
+        _: ActorRef<Mail<OrderMessage<S>>>,
+        mail: Mail<OrderMessage<S>>,
         known: &mut Option<Instance<S>>,
     ) -> Result<(), ActorProcessingErr> {
+        let (message, _handling) = mail.open();
         match message {
             OrderMessage::Wake(wake, reply) => {
                 // An interruption leaves it due, and the timers come back to it.

@@ -18,6 +18,7 @@
 use super::Wiring;
 use super::group_commit::Request;
 use super::journal::{Write, Written};
+use super::mailbox::{Mail, Mailbox};
 use crate::backoff::Backoff;
 use crate::event_log::{LogError, NewRecord};
 use crate::health::Part;
@@ -168,7 +169,7 @@ impl Lanes {
 }
 
 impl<S: Saga> Publisher<S> {
-    fn append(&self, myself: &ActorRef<PublisherMessage>, rows: Vec<Outgoing>) {
+    fn append(&self, myself: &Mailbox<PublisherMessage>, rows: Vec<Outgoing>) {
         if rows.is_empty() {
             return;
         }
@@ -182,7 +183,7 @@ impl<S: Saga> Publisher<S> {
         });
     }
 
-    fn delete(&self, myself: &ActorRef<PublisherMessage>, keys: Vec<OutboxKey>) {
+    fn delete(&self, myself: &Mailbox<PublisherMessage>, keys: Vec<OutboxKey>) {
         let journal = self.0.journal.clone();
         let myself = myself.clone();
         tokio::spawn(async move {
@@ -192,7 +193,7 @@ impl<S: Saga> Publisher<S> {
         });
     }
 
-    fn read(&self, myself: &ActorRef<PublisherMessage>, lanes: &mut Lanes) {
+    fn read(&self, myself: &Mailbox<PublisherMessage>, lanes: &mut Lanes) {
         if lanes.known.len() >= HELD {
             myself.send_after(PAUSE, || PublisherMessage::Read);
             return;
@@ -219,7 +220,7 @@ impl<S: Saga> Publisher<S> {
     }
 
     /// Takes from a page what is this replica's, and says when to read on.
-    fn adopt(&self, myself: &ActorRef<PublisherMessage>, lanes: &mut Lanes, mut rows: Vec<Outgoing>) {
+    fn adopt(&self, myself: &Mailbox<PublisherMessage>, lanes: &mut Lanes, mut rows: Vec<Outgoing>) {
         let last = rows.last().map(|row| row.order);
         let is_full = rows.len() as u64 == PAGE;
         if is_full && rows.first().map(|row| row.order) != last {
@@ -283,21 +284,22 @@ impl<S: Saga> Publisher<S> {
 
 #[async_trait]
 impl<S: Saga> Actor for Publisher<S> {
-    type Msg = PublisherMessage;
+    type Msg = Mail<PublisherMessage>;
     type State = Lanes;
     type Arguments = ();
 
-    async fn pre_start(&self, myself: ActorRef<PublisherMessage>, (): ()) -> Result<Lanes, ActorProcessingErr> {
-        myself.cast(PublisherMessage::Read)?;
+    async fn pre_start(&self, myself: ActorRef<Mail<PublisherMessage>>, (): ()) -> Result<Lanes, ActorProcessingErr> {
+        self.0.publisher.mailbox(myself).cast(PublisherMessage::Read)?;
         Ok(Lanes::new())
     }
 
     async fn handle(
         &self,
-        myself: ActorRef<PublisherMessage>,
-        message: PublisherMessage,
+        myself: ActorRef<Mail<PublisherMessage>>,
+        mail: Mail<PublisherMessage>,
         lanes: &mut Lanes,
     ) -> Result<(), ActorProcessingErr> {
+        let (myself, (message, _handling)) = (self.0.publisher.mailbox(myself), mail.open());
         match message {
             PublisherMessage::Committed(rows) => {
                 if lanes.behind || lanes.known.len() + rows.len() > HELD {

@@ -2,6 +2,7 @@
 //! when nothing has come for a while.
 
 use super::Wiring;
+use super::mailbox::{Mail, Mailbox};
 use super::order::{OrderActor, OrderMessage, Outcome, Wake, Woken};
 use crate::saga::{Caused, Saga};
 use async_trait::async_trait;
@@ -34,16 +35,14 @@ pub enum RouterMessage<S: Saga> {
 pub struct Router<S: Saga>(pub Arc<Wiring<S>>);
 
 /// The orders in memory.
-#[derive(Debug)]
 pub struct Orders<S: Saga> {
     /// In an order of its own, so that a simulated run can be repeated.
     live: BTreeMap<OrderId, Live<S>>,
     by_actor: HashMap<ActorId, OrderId>,
 }
 
-#[derive(Debug)]
 struct Live<S: Saga> {
-    actor: ActorRef<OrderMessage<S>>,
+    actor: Mailbox<OrderMessage<S>>,
     used: Instant,
     /// It was told to leave.
     leaving: bool,
@@ -54,7 +53,7 @@ struct Live<S: Saga> {
 impl<S: Saga> Router<S> {
     fn route(
         &self,
-        myself: &ActorRef<RouterMessage<S>>,
+        myself: &Mailbox<RouterMessage<S>>,
         orders: &mut Orders<S>,
         order: OrderId,
         message: OrderMessage<S>,
@@ -81,53 +80,55 @@ impl<S: Saga> Router<S> {
 
     fn start(
         &self,
-        myself: &ActorRef<RouterMessage<S>>,
+        myself: &Mailbox<RouterMessage<S>>,
         orders: &mut Orders<S>,
         order: OrderId,
     ) -> Result<(), ActorProcessingErr> {
         let actor = OrderActor { order, wiring: Arc::clone(&self.0) };
-        let (actor, _) = ractor::ActorRuntime::spawn_linked_instant(None, actor, (), myself.get_cell())?;
-        orders.by_actor.insert(actor.get_id(), order);
+        let (actor, _) = ractor::ActorRuntime::spawn_linked_instant(None, actor, (), myself.cell())?;
+        let actor = self.0.orders.mailbox(actor);
+        orders.by_actor.insert(actor.id(), order);
         orders.live.insert(order, Live { actor, used: Instant::now(), leaving: false, held: Vec::new() });
-        live_gauge::<S>(orders);
+        self.0.orders.live(orders.live.len());
         Ok(())
     }
 
     /// An order's actor has ended. What came for it since goes to a new one.
     fn ended(
         &self,
-        myself: &ActorRef<RouterMessage<S>>,
+        myself: &Mailbox<RouterMessage<S>>,
         orders: &mut Orders<S>,
         actor: ActorId,
     ) -> Result<(), ActorProcessingErr> {
         let Some(order) = orders.by_actor.remove(&actor) else { return Ok(()) };
         let held = orders.live.remove(&order).map_or_else(Vec::new, |live| live.held);
-        live_gauge::<S>(orders);
+        self.0.orders.live(orders.live.len());
         held.into_iter().try_for_each(|message| self.route(myself, orders, order, message))
     }
 }
 
-fn live_gauge<S: Saga>(orders: &Orders<S>) {
-    metrics::gauge!("actor_live", "kind" => "order", "service" => S::SERVICE).set(orders.live.len() as f64);
-}
-
 #[async_trait]
 impl<S: Saga> Actor for Router<S> {
-    type Msg = RouterMessage<S>;
+    type Msg = Mail<RouterMessage<S>>;
     type State = Orders<S>;
     type Arguments = ();
 
-    async fn pre_start(&self, myself: ActorRef<RouterMessage<S>>, (): ()) -> Result<Orders<S>, ActorProcessingErr> {
-        myself.send_interval(SWEEP, || RouterMessage::Sweep);
+    async fn pre_start(
+        &self,
+        myself: ActorRef<Mail<RouterMessage<S>>>,
+        (): (),
+    ) -> Result<Orders<S>, ActorProcessingErr> {
+        self.0.router.mailbox(myself).send_interval(SWEEP, || RouterMessage::Sweep);
         Ok(Orders { live: BTreeMap::new(), by_actor: HashMap::new() })
     }
 
     async fn handle(
         &self,
-        myself: ActorRef<RouterMessage<S>>,
-        message: RouterMessage<S>,
+        myself: ActorRef<Mail<RouterMessage<S>>>,
+        mail: Mail<RouterMessage<S>>,
         orders: &mut Orders<S>,
     ) -> Result<(), ActorProcessingErr> {
+        let (myself, (message, _handling)) = (self.0.router.mailbox(myself), mail.open());
         match message {
             RouterMessage::Input(order, cause, reply) => {
                 self.route(&myself, orders, order, OrderMessage::Input(cause, reply))
@@ -140,7 +141,7 @@ impl<S: Saga> Actor for Router<S> {
                 for live in orders.live.values_mut().filter(|live| !live.leaving && live.used.elapsed() >= idle) {
                     live.leaving = true;
                     // Drained, not stopped: what is in its mailbox is still handled.
-                    if live.actor.drain().is_ok() {
+                    if live.actor.cell().drain().is_ok() {
                         metrics::counter!("actor_passivations_total", "kind" => "order", "service" => S::SERVICE)
                             .increment(1);
                     }
@@ -152,10 +153,11 @@ impl<S: Saga> Actor for Router<S> {
 
     async fn handle_supervisor_evt(
         &self,
-        myself: ActorRef<RouterMessage<S>>,
+        myself: ActorRef<Mail<RouterMessage<S>>>,
         event: SupervisionEvent,
         orders: &mut Orders<S>,
     ) -> Result<(), ActorProcessingErr> {
+        let myself = self.0.router.mailbox(myself);
         match event {
             SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => Ok(()),
             SupervisionEvent::ActorTerminated(actor, _, _) => self.ended(&myself, orders, actor.get_id()),
@@ -163,17 +165,21 @@ impl<S: Saga> Actor for Router<S> {
                 // Not started again here: it comes back with its next message.
                 let order_id = orders.by_actor.get(&actor.get_id()).map(ToString::to_string).unwrap_or_default();
                 tracing::error!(service = S::SERVICE, order_id, %error, "an order's actor failed");
-                metrics::counter!("actor_restarts_total", "kind" => "order", "service" => S::SERVICE).increment(1);
+                self.0.orders.restarted();
                 self.ended(&myself, orders, actor.get_id())
             }
         }
     }
 
     /// Waits until the orders have finished what they are at.
-    async fn post_stop(&self, _: ActorRef<RouterMessage<S>>, orders: &mut Orders<S>) -> Result<(), ActorProcessingErr> {
+    async fn post_stop(
+        &self,
+        _: ActorRef<Mail<RouterMessage<S>>>,
+        orders: &mut Orders<S>,
+    ) -> Result<(), ActorProcessingErr> {
         for live in std::mem::take(&mut orders.live).into_values() {
             // One that has already ended is what is wanted.
-            let _ = live.actor.drain_and_wait(None).await;
+            let _ = live.actor.cell().drain_and_wait(None).await;
         }
         Ok(())
     }

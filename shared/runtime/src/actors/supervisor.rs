@@ -1,11 +1,13 @@
 //! The supervisor of one service: starts its parts in order, starts a part again that has ended, and gives up when
 //! that does not help.
 
+use super::mailbox::Meter;
+use super::roster::{Roster, State};
 use crate::backoff::Backoff;
 use crate::health::{Health, Part};
 use async_trait::async_trait;
 use futures::future::BoxFuture;
-use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, Message, SpawnErr, SupervisionEvent};
+use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +21,7 @@ pub type Leave = Box<dyn Fn(&ActorCell) + Send + Sync>;
 
 /// A supervised part of a service.
 pub struct Child {
-    kind: &'static str,
+    meter: Meter,
     start: Start,
     leave: Option<Leave>,
 }
@@ -27,7 +29,7 @@ pub struct Child {
 impl Child {
     /// A part that is an actor. `announce` is called with every new incarnation, before anything else starts.
     pub fn new<A: Actor<Arguments = ()>>(
-        kind: &'static str,
+        meter: &Meter,
         make: impl Fn() -> A + Send + Sync + 'static,
         announce: impl Fn(ActorRef<A::Msg>) + Send + Sync + 'static,
     ) -> Self {
@@ -42,14 +44,12 @@ impl Child {
                 Ok(cell)
             })
         };
-        Child { kind, start: Box::new(start), leave: None }
+        Child { meter: meter.clone(), start: Box::new(start), leave: None }
     }
 
     /// This part is asked to end by a message, and ends itself when it has done what it has to.
-    pub fn leaving<M: Message>(self, message: impl Fn() -> M + Send + Sync + 'static) -> Self {
-        // A part that is gone has ended.
-        let leave = move |cell: &ActorCell| drop(cell.send_message(message()));
-        Child { leave: Some(Box::new(leave)), ..self }
+    pub fn leaving(self, ask: impl Fn(&ActorCell) + Send + Sync + 'static) -> Self {
+        Child { leave: Some(Box::new(ask)), ..self }
     }
 }
 
@@ -66,6 +66,8 @@ pub struct Tree {
     pub children: Vec<Child>,
     /// Where it is noted that all parts run.
     pub health: Arc<Health>,
+    /// Where it is noted how each part stands.
+    pub roster: Arc<Roster>,
 }
 
 /// A message to a supervisor.
@@ -92,9 +94,11 @@ impl Supervised {
     }
 
     async fn start(&mut self, myself: &ActorRef<SupervisorMessage>, place: usize) -> Result<(), ActorProcessingErr> {
-        let started = (self.tree.children[place].start)(myself.get_cell()).await;
-        match started {
+        let child = &self.tree.children[place];
+        match (child.start)(myself.get_cell()).await {
             Ok(cell) => {
+                child.meter.live(1);
+                self.tree.roster.note(place, State::Running(cell.clone()), None);
                 self.running[place] = Some(cell);
                 if self.running.iter().all(Option::is_some) {
                     self.tree.health.set(Part::Actors, Ok(()));
@@ -112,10 +116,13 @@ impl Supervised {
         place: usize,
         error: &str,
     ) -> Result<(), ActorProcessingErr> {
-        let (service, kind) = (self.tree.service, self.tree.children[place].kind);
+        let (service, meter) = (self.tree.service, &self.tree.children[place].meter);
+        let kind = meter.kind();
         self.running[place] = None;
+        meter.live(0);
+        meter.restarted();
+        self.tree.roster.note(place, State::Restarting, Some(error));
         self.tree.health.set(Part::Actors, Err(format!("{kind}: {error}")));
-        metrics::counter!("actor_restarts_total", "kind" => kind, "service" => service).increment(1);
         self.failures.retain(|failure| failure.elapsed() < PERIOD);
         self.failures.push_back(Instant::now());
         if self.failures.len() == 1 {
@@ -143,6 +150,7 @@ impl Actor for Supervisor {
         myself: ActorRef<SupervisorMessage>,
         tree: Tree,
     ) -> Result<Supervised, ActorProcessingErr> {
+        tree.roster.begin(tree.children.iter().map(|child| child.meter.kind()));
         myself.cast(SupervisorMessage::Start(0))?;
         let running = tree.children.iter().map(|_| None).collect();
         Ok(Supervised { tree, running, failures: VecDeque::new(), backoff: Backoff::default() })

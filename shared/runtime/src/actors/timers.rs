@@ -7,6 +7,7 @@
 
 use super::Wiring;
 use super::consumer::ConsumerMessage;
+use super::mailbox::{Mail, Mailbox};
 use super::order::{CaughtUp, Wake, Woken};
 use super::router::RouterMessage;
 use crate::health::Part;
@@ -72,7 +73,7 @@ impl<S: Saga> Timers<S> {
         }
     }
 
-    fn look(&self, myself: ActorRef<TimersMessage>, caught_up: Option<CaughtUp>) {
+    fn look(&self, myself: Mailbox<TimersMessage>, caught_up: Option<CaughtUp>) {
         let wiring = Arc::clone(&self.0);
         tokio::spawn(async move {
             let waking = Arc::clone(&wiring);
@@ -93,7 +94,7 @@ impl<S: Saga> Timers<S> {
         });
     }
 
-    fn ask(&self, myself: ActorRef<TimersMessage>) {
+    fn ask(&self, myself: Mailbox<TimersMessage>) {
         let wiring = Arc::clone(&self.0);
         tokio::spawn(async move {
             // Both before the question: what is read and who reads may change while it is answered.
@@ -107,21 +108,22 @@ impl<S: Saga> Timers<S> {
 
 #[async_trait]
 impl<S: Saga> Actor for Timers<S> {
-    type Msg = TimersMessage;
+    type Msg = Mail<TimersMessage>;
     type State = Waiting;
     type Arguments = ();
 
-    async fn pre_start(&self, myself: ActorRef<TimersMessage>, (): ()) -> Result<Waiting, ActorProcessingErr> {
-        myself.cast(TimersMessage::Tick)?;
+    async fn pre_start(&self, myself: ActorRef<Mail<TimersMessage>>, (): ()) -> Result<Waiting, ActorProcessingErr> {
+        self.0.timers.mailbox(myself).cast(TimersMessage::Tick)?;
         Ok(Waiting::default())
     }
 
     async fn handle(
         &self,
-        myself: ActorRef<TimersMessage>,
-        message: TimersMessage,
+        myself: ActorRef<Mail<TimersMessage>>,
+        mail: Mail<TimersMessage>,
         waiting: &mut Waiting,
     ) -> Result<(), ActorProcessingErr> {
+        let (myself, (message, _handling)) = (self.0.timers.mailbox(myself), mail.open());
         match message {
             TimersMessage::Tick => self.look(myself, waiting.caught_up),
             TimersMessage::Woke(awaits_log) => {

@@ -6,6 +6,7 @@
 use super::letter::Letter;
 use super::store::wishes::{next_wanted, sent};
 use super::{DeadLetters, store};
+use crate::actors::mailbox::Mail;
 use crate::backoff::Backoff;
 use crate::event_log::{Change, DEAD_LETTER_SUFFIX, LogError, Membership, Record, Subscription};
 use async_trait::async_trait;
@@ -42,11 +43,12 @@ pub struct Work {
 
 #[async_trait]
 impl Actor for Reader {
-    type Msg = ReaderMessage;
+    type Msg = Mail<ReaderMessage>;
     type State = Work;
     type Arguments = ();
 
-    async fn pre_start(&self, myself: ActorRef<ReaderMessage>, (): ()) -> Result<Work, ActorProcessingErr> {
+    async fn pre_start(&self, myself: ActorRef<Mail<ReaderMessage>>, (): ()) -> Result<Work, ActorProcessingErr> {
+        let myself = self.0.meter.mailbox(myself);
         let (letters, quiet) = (Arc::clone(&self.0), CancellationToken::new());
         let until = quiet.clone();
         let task = tokio::spawn(async move {
@@ -62,10 +64,11 @@ impl Actor for Reader {
 
     async fn handle(
         &self,
-        myself: ActorRef<ReaderMessage>,
-        message: ReaderMessage,
+        myself: ActorRef<Mail<ReaderMessage>>,
+        mail: Mail<ReaderMessage>,
         work: &mut Work,
     ) -> Result<(), ActorProcessingErr> {
+        let (message, _handling) = mail.open();
         match message {
             ReaderMessage::Broken(why) => return Err(why.into()),
             ReaderMessage::Left => myself.stop(None),

@@ -1,5 +1,6 @@
 //! Apache Kafka, through librdkafka.
 
+mod bulletin;
 mod reader;
 
 use super::{
@@ -121,6 +122,7 @@ impl KafkaLog {
                     NewTopic::new(topic, self.settings.partitions, replication()).set("max.message.bytes", "2097152");
                 [topic, NewTopic::new(dead_letters, 1, replication()).set("max.message.bytes", DEAD_LETTER_BYTES)]
             })
+            .chain([bulletin::topic(replication())])
             .collect();
         let options = AdminOptions::new().request_timeout(Some(Duration::from_secs(10)));
         let results = admin.create_topics(&wanted, &options).await.map_err(|error| failed(&error))?;

@@ -148,8 +148,10 @@ impl Access {
 
 /// What everybody may see: whether the service is well, how it does, and what it offers.
 fn is_open(path: &str) -> bool {
-    ["/metrics", "/docs", "/openapi.json", "/openapi.yaml"].contains(&path)
-        || ["/health/", "/docs/"].iter().any(|start| path.starts_with(start))
+    ["/metrics", "/docs", "/openapi.json", "/openapi.yaml", "/dashboard"].contains(&path)
+        || ["/health/", "/docs/", "/dashboard/assets/", "/dashboard/orders/"]
+            .iter()
+            .any(|start| path.starts_with(start))
 }
 
 /// The one value of a header. Two of one name say nothing that can be relied on.

@@ -1,7 +1,9 @@
 //! What stands before every route: a correlation id in and out, every error a problem, every request measured.
 
+use super::Dashboard;
 use super::access::{Access, Document};
 use super::problem::{FieldError, Problem, Refusal};
+use crate::program::Ports;
 use poem::endpoint::{BoxEndpoint, make_sync};
 use poem::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use poem::{Endpoint, EndpointExt, IntoResponse, Request, Response, Route};
@@ -22,15 +24,27 @@ const WINDOW: usize = 4_000;
 /// Longest correlation id of a caller.
 const CORRELATION_ID_LIMIT: usize = 200;
 
-/// A service's routes, documents and Swagger UI behind the edge.
+/// A service's routes, documents, Swagger UI and dashboard behind the edge.
 pub fn edge<T: OpenApi + 'static, W: Webhook + 'static>(
     service: &'static str,
     api: OpenApiService<T, W>,
+    ports: &Ports,
+) -> BoxEndpoint<'static> {
+    let dashboard = Dashboard { service, whole: ports.whole, board: Arc::clone(&ports.board) };
+    let dashboard = Route::new().nest("/dashboard", dashboard.routes());
+    bare_edge(service, api, Arc::clone(&ports.access), dashboard)
+}
+
+/// Routes, documents and Swagger UI behind the edge, beside other routes.
+pub fn bare_edge<T: OpenApi + 'static, W: Webhook + 'static>(
+    service: &'static str,
+    api: OpenApiService<T, W>,
     access: Arc<Access>,
+    beside: Route,
 ) -> BoxEndpoint<'static> {
     let Document { json, yaml, swagger_ui } = Document::of(&api, &access);
     let gate = Arc::new(Gate { service, routes: Routes::of(&json), window: Semaphore::new(WINDOW), access });
-    Route::new()
+    beside
         .nest("/", api)
         .nest("/docs", page("text/html; charset=utf-8", swagger_ui))
         .at("/openapi.json", page("application/json", json))

@@ -1,6 +1,6 @@
 //! Health and metrics: the routes for those who run a service.
 
-use crate::health::{Health, Part};
+use crate::health::{Health, Status};
 use metrics_exporter_prometheus::PrometheusHandle;
 use poem_openapi::payload::{Json, PlainText};
 use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
@@ -58,12 +58,10 @@ impl Operations {
     /// Whether the service can do its work, and if not, why.
     #[oai(path = "/health/ready", method = "get", tag = "Tag::Service")]
     async fn ready(&self) -> HealthResponse {
-        let status = if !self.health.is_ready() {
-            Condition::Down
-        } else if !self.health.is_well(Part::EventLog) {
-            Condition::Degraded
-        } else {
-            Condition::Up
+        let status = match self.health.status() {
+            Status::Up => Condition::Up,
+            Status::Degraded => Condition::Degraded,
+            Status::Down => Condition::Down,
         };
         let report = self.health.report();
         let checks = report

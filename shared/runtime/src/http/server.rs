@@ -1,5 +1,6 @@
 //! The HTTP server as an actor, so that it is supervised like everything else.
 
+use crate::actors::mailbox::{Mail, Meter};
 use async_trait::async_trait;
 use poem::endpoint::BoxEndpoint;
 use poem::listener::TcpAcceptor;
@@ -8,7 +9,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// How long requests that are under way may take when the server is stopped.
 const GRACE: Duration = Duration::from_secs(5);
@@ -22,26 +23,31 @@ pub struct Stopping(pub CancellationToken);
 pub struct Ended(String);
 
 /// The actor.
+#[derive(Clone)]
 pub struct HttpServer {
     /// Bound before anything is started, so that a port in use is found at once.
     pub listener: Arc<std::net::TcpListener>,
     /// What is served.
     pub app: Arc<BoxEndpoint<'static>>,
+    /// What is measured of it.
+    pub meter: Meter,
 }
 
 /// A running server.
 pub struct Serving {
-    stop: CancellationToken,
+    /// Also when the actor is killed: nobody is to answer beside the next one.
+    stop: Option<DropGuard>,
     task: JoinHandle<()>,
 }
 
 #[async_trait]
 impl Actor for HttpServer {
-    type Msg = Ended;
+    type Msg = Mail<Ended>;
     type State = Serving;
     type Arguments = ();
 
-    async fn pre_start(&self, myself: ActorRef<Ended>, (): ()) -> Result<Serving, ActorProcessingErr> {
+    async fn pre_start(&self, myself: ActorRef<Mail<Ended>>, (): ()) -> Result<Serving, ActorProcessingErr> {
+        let myself = self.meter.mailbox(myself);
         let acceptor = TcpAcceptor::from_std(self.listener.try_clone()?)?;
         let app = Arc::clone(&self.app);
         let stop = CancellationToken::new();
@@ -52,15 +58,21 @@ impl Actor for HttpServer {
                 Server::new_with_acceptor(acceptor).run_with_graceful_shutdown(app, stopped, Some(GRACE)).await;
             let _ = myself.cast(Ended(format!("{served:?}")));
         });
-        Ok(Serving { stop, task })
+        Ok(Serving { stop: Some(stop.drop_guard()), task })
     }
 
-    async fn handle(&self, _: ActorRef<Ended>, Ended(how): Ended, _: &mut Serving) -> Result<(), ActorProcessingErr> {
+    async fn handle(
+        &self,
+        _: ActorRef<Mail<Ended>>,
+        mail: Mail<Ended>,
+        _: &mut Serving,
+    ) -> Result<(), ActorProcessingErr> {
+        let (Ended(how), _handling) = mail.open();
         Err(format!("the HTTP server ended: {how}").into())
     }
 
-    async fn post_stop(&self, _: ActorRef<Ended>, serving: &mut Serving) -> Result<(), ActorProcessingErr> {
-        serving.stop.cancel();
+    async fn post_stop(&self, _: ActorRef<Mail<Ended>>, serving: &mut Serving) -> Result<(), ActorProcessingErr> {
+        drop(serving.stop.take());
         Ok((&mut serving.task).await?)
     }
 }

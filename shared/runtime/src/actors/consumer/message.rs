@@ -1,6 +1,7 @@
 //! One message on its way: given to its order, tried again, and in the end dealt with or a dead letter.
 
 use super::{Attempts, ConsumerMessage};
+use crate::actors::mailbox::Mailbox;
 use crate::actors::order::Outcome;
 use crate::actors::router::RouterMessage;
 use crate::actors::{Unavailable, Wiring};
@@ -8,7 +9,6 @@ use crate::backoff::Backoff;
 use crate::event_log::{DEAD_LETTER_SUFFIX, NewRecord, Partition, Position, Record};
 use crate::saga::{Caused, Nothing, Origin, Saga};
 use contracts::{Envelope, OrderId};
-use ractor::ActorRef;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
@@ -34,7 +34,7 @@ pub(super) fn caused<S: Saga>(record: &Record, envelope: Envelope) -> Option<Cau
 
 /// A message that an order has been given.
 pub(super) struct InFlight<S: Saga> {
-    pub(super) myself: ActorRef<ConsumerMessage>,
+    pub(super) myself: Mailbox<ConsumerMessage>,
     pub(super) record: Record,
     pub(super) permit: OwnedSemaphorePermit,
     pub(super) order: OrderId,

@@ -3,7 +3,7 @@
 use crate::acknowledgements::Acknowledgements;
 use crate::event_log::{Extent, Membership, Partition, Position};
 use ractor::RpcReplyPort;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -22,6 +22,11 @@ pub struct Reading {
     pub(super) revoking: Vec<(Vec<Partition>, oneshot::Sender<()>)>,
     pub(super) catching_up: Vec<(Vec<Extent>, RpcReplyPort<()>)>,
     pub(super) leaving: bool,
+    pub(super) lag_asked_at: Option<Instant>,
+    /// Held by who asks.
+    pub(super) asking_lag: Arc<()>,
+    /// The partitions whose lag was last measured.
+    pub(super) measured: HashSet<Partition>,
 }
 
 /// A partition's records in flight, and everything before them.
@@ -77,6 +82,22 @@ impl Reading {
             // Who asked may have given up.
             let _ = reply.send(());
         }
+    }
+
+    /// How many records of each partition are not dealt with. Partitions that have gone to others are none of ours.
+    pub(super) fn measure_lag(&mut self, service: &'static str, extents: &[Extent]) {
+        let gauge = |at: &Partition| {
+            let labels =
+                [("service", service.to_owned()), ("topic", at.topic.clone()), ("partition", at.partition.to_string())];
+            metrics::gauge!("kafka_consumer_lag", &labels)
+        };
+        for extent in extents {
+            let done = self.partitions.get(&extent.partition).map_or(0, |progress| progress.done);
+            gauge(&extent.partition).set((extent.end - extent.stored.max(done)).max(0) as f64);
+        }
+        let now: HashSet<Partition> = extents.iter().map(|extent| extent.partition.clone()).collect();
+        self.measured.difference(&now).for_each(|gone| gauge(gone).set(0.0));
+        self.measured = now;
     }
 
     pub(super) fn is_idle(&self) -> bool {

@@ -1,0 +1,91 @@
+//! How each part of a service stands: written by the supervisor, read by who shows it.
+
+use ractor::ActorCell;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The parts of one service, in the order of their start.
+#[derive(Debug, Default)]
+pub struct Roster(Mutex<Vec<Entry>>);
+
+/// One part.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// What it is.
+    pub kind: &'static str,
+    /// How it stands.
+    pub state: State,
+    /// When it came to stand so.
+    pub since: Instant,
+    /// How often it was started again.
+    pub restarts: u64,
+    /// Why it ended the last time.
+    pub last_error: Option<String>,
+}
+
+/// How a part stands.
+#[derive(Clone, Debug)]
+pub enum State {
+    /// It has not been started yet.
+    Starting,
+    /// It runs.
+    Running(ActorCell),
+    /// It has ended and is about to be started again.
+    Restarting,
+}
+
+/// There is no such part, or it does not run now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotRestarted {
+    /// The service has no part of this kind.
+    Unknown,
+    /// It is being started already.
+    NotRunning,
+}
+
+/// How long an ended part is waited for: it may be in the middle of a message.
+const END: Duration = Duration::from_secs(1);
+
+impl Roster {
+    fn entries(&self) -> MutexGuard<'_, Vec<Entry>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// These parts are about to be started.
+    pub(super) fn begin(&self, kinds: impl Iterator<Item = &'static str>) {
+        let starting =
+            |kind| Entry { kind, state: State::Starting, since: Instant::now(), restarts: 0, last_error: None };
+        *self.entries() = kinds.map(starting).collect();
+    }
+
+    /// This part stands so now; with an error if it has ended.
+    pub(super) fn note(&self, place: usize, state: State, error: Option<&str>) {
+        if let Some(entry) = self.entries().get_mut(place) {
+            entry.state = state;
+            entry.since = Instant::now();
+            if let Some(error) = error {
+                entry.restarts += 1;
+                entry.last_error = Some(error.to_owned());
+            }
+        }
+    }
+
+    /// Every part, in the order of their start.
+    pub fn report(&self) -> Vec<Entry> {
+        self.entries().clone()
+    }
+
+    /// Ends a part, whatever it is at, so that its supervisor starts it again. What it had in hand comes again, as
+    /// after a crash.
+    pub async fn restart(&self, kind: &str) -> Result<(), NotRestarted> {
+        let state = self.entries().iter().find(|entry| entry.kind == kind).map(|entry| entry.state.clone());
+        match state.ok_or(NotRestarted::Unknown)? {
+            State::Starting | State::Restarting => Err(NotRestarted::NotRunning),
+            State::Running(cell) => {
+                // One that does not end in time ends when it comes to it.
+                let _ = cell.kill_and_wait(Some(END)).await;
+                Ok(())
+            }
+        }
+    }
+}
