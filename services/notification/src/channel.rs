@@ -110,11 +110,19 @@ impl Outside<NotificationSaga> for Channels {
         let late = || Failure::for_now(format!("there was no answer within {} ms", limit.as_millis()));
         let delivered = tokio::time::timeout(limit, self.deliver(order, &notice)).await.unwrap_or_else(|_| Err(late()));
         let outcome = if delivered.is_ok() { "delivered" } else { "failed" };
-        metrics::counter!("notice_deliveries_total", "channel" => notice.channel.name(), "outcome" => outcome)
+        metrics::counter!("notice_deliveries_total", "service" => NotificationSaga::SERVICE, "channel" => notice.channel.name(), "outcome" => outcome)
             .increment(1);
         match delivered {
             Ok(()) => Input::Delivered(notice.key()),
             Err(failure) => self.again(order, &notice, failure),
+        }
+    }
+
+    fn name(&self, notice: &Notice) -> &'static str {
+        match notice.channel {
+            Channel::Log => "notify by log",
+            Channel::Email => "notify by email",
+            Channel::Webhook => "notify by webhook",
         }
     }
 }

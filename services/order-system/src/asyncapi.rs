@@ -116,7 +116,7 @@ fn message(event_type: EventType) -> Result<Value> {
     let example: Value = serde_json::from_str(event_type.example())?;
     let event_id = example["eventId"].as_str().unwrap_or_default().parse()?;
     let headers = json!({
-        "traceparent": runtime::trace::child(TRACE, event_id),
+        "traceparent": runtime::trace::Context::child_of(TRACE, event_id).to_string(),
         "correlation-id": example["correlationId"],
         "event-type": name,
     });

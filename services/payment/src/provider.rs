@@ -148,4 +148,11 @@ impl Outside<PaymentSaga> for Provided {
             },
         }
     }
+
+    fn name(&self, effect: &Effect) -> &'static str {
+        match effect {
+            Effect::Charge(_) => "charge",
+            Effect::Refund(_) => "refund",
+        }
+    }
 }

@@ -34,10 +34,12 @@ use ractor::{Actor, ActorRef, Message, RpcReplyPort};
 use roster::Roster;
 use router::{Router, RouterMessage};
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 use supervisor::Child;
 use timers::{Timers, TimersMessage};
+use tokio::time::Instant;
 
 /// Where an actor can be reached, also after its supervisor has started it again.
 pub struct Address<M> {
@@ -109,6 +111,9 @@ impl<M: Message> Address<M> {
 pub trait Outside<S: Saga>: Send + Sync + 'static {
     /// Does it, and says what came of it. It may be asked to do the same again.
     async fn perform(&self, order: OrderId, effect: S::Effect) -> S::Input;
+
+    /// What that is, in a word, for traces.
+    fn name(&self, effect: &S::Effect) -> &'static str;
 }
 
 /// Outside of a saga that wants nothing done there.
@@ -119,6 +124,10 @@ pub struct Nowhere;
 impl<S: Saga<Effect = std::convert::Infallible>> Outside<S> for Nowhere {
     async fn perform(&self, _: OrderId, effect: S::Effect) -> S::Input {
         match effect {}
+    }
+
+    fn name(&self, effect: &S::Effect) -> &'static str {
+        match *effect {}
     }
 }
 
@@ -147,12 +156,19 @@ impl Ownership {
     }
 }
 
-/// How much is waiting, as it was last counted, and what that says of the log.
+/// How long the database may take for an answer before it is taken to be away.
+const SILENT: Duration = Duration::from_secs(3);
+
+/// How much is waiting, as it was last counted, and what that says of the log; and whether the database answers.
 #[derive(Debug, Default)]
 pub struct Load {
     waiting: AtomicU64,
     unsent: AtomicU64,
     log_was_away_at: AtomicI64,
+    /// Since when the database has been asked and has not answered.
+    asked_at: Mutex<Option<Instant>>,
+    /// It was said that it does not answer.
+    was_silent: AtomicBool,
 }
 
 impl Load {
@@ -160,6 +176,27 @@ impl Load {
     pub fn set(&self, backlog: Backlog) {
         self.waiting.store(backlog.waiting, Ordering::Relaxed);
         self.unsent.store(backlog.unsent, Ordering::Relaxed);
+    }
+
+    /// The database is asked for something small.
+    pub fn asks(&self) {
+        self.asked_at.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(Instant::now);
+    }
+
+    /// It has answered. Whether it was taken to be silent until now.
+    pub fn is_answered(&self) -> bool {
+        *self.asked_at.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.was_silent.swap(false, Ordering::Relaxed)
+    }
+
+    /// How long the database has been silent, if that is too long.
+    pub fn silence(&self) -> Option<Duration> {
+        let asked_at = *self.asked_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let silence = asked_at.map(|asked| asked.elapsed()).filter(|silence| *silence > SILENT);
+        if silence.is_some() {
+            self.was_silent.store(true, Ordering::Relaxed);
+        }
+        silence
     }
 
     /// Notes that until this moment the log took nothing, or not soon.
@@ -211,7 +248,7 @@ pub struct Wiring<S: Saga> {
     /// Whose orders are whose.
     pub ownership: Ownership,
     /// How much is waiting, as it was last counted.
-    pub load: Load,
+    pub load: Arc<Load>,
 }
 
 impl<S: Saga> Wiring<S> {
@@ -240,7 +277,7 @@ impl<S: Saga> Wiring<S> {
             health,
             roster: Arc::default(),
             ownership: Ownership::default(),
-            load: Load::default(),
+            load: Arc::default(),
         })
     }
 

@@ -102,6 +102,14 @@ pub struct Common {
     /// Where people find this service's pages, if not where it listens, as in `https://orders.example`
     #[arg(long, env = "PUBLIC_URL", value_name = "PUBLIC_URL")]
     pub public_url: Option<Url>,
+    /// Where traces are sent, over OTLP (HTTP), as in `http://localhost:4318` [default: nowhere]
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "OTEL_EXPORTER_OTLP_ENDPOINT",
+          value_parser = endpoint)]
+    pub otel_exporter_otlp_endpoint: Option<Url>,
+    /// The share of traces that is sent, of those that begin here: 0 to 1
+    #[arg(long, env = "OTEL_TRACES_SAMPLER_ARG", value_name = "OTEL_TRACES_SAMPLER_ARG", default_value = "1",
+          value_parser = share)]
+    pub otel_traces_sampler_arg: f64,
     /// How log lines are written
     #[arg(long, env = "LOG_FORMAT", value_name = "LOG_FORMAT", default_value = "text")]
     pub log_format: LogFormat,
@@ -220,6 +228,16 @@ pub fn postgres_url(setting: &str, url: &str) -> Result<DatabaseSettings, BadSet
         // The URL may hold a password, so it is not repeated.
         Ok(_) | Err(_) => Err(BadSetting::new(setting, "must be postgres://user:password@host:port/database")),
     }
+}
+
+fn endpoint(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|error| error.to_string())?;
+    if ["http", "https"].contains(&url.scheme()) { Ok(url) } else { Err("must be http:// or https://".into()) }
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let share: f64 = text.parse().map_err(|_| "must be a number from 0 to 1".to_owned())?;
+    if (0.0..=1.0).contains(&share) { Ok(share) } else { Err("must be a number from 0 to 1".into()) }
 }
 
 /// A limit on amounts, from a setting in which 0 is none.

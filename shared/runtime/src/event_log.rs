@@ -204,6 +204,11 @@ pub trait EventLog: Send + Sync + 'static {
     /// Joins a group, from the group's stored offsets or else from the beginning.
     async fn subscribe(&self, group: &str, topics: &[String]) -> Result<Subscription, LogError>;
 
+    /// The log's name, for traces.
+    fn system(&self) -> &'static str {
+        "kafka"
+    }
+
     /// The number of the partition into which records of this key go, in every topic; none while that is not known.
     fn partition_of(&self, key: &[u8]) -> Option<i32>;
 }

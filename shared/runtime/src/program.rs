@@ -12,6 +12,7 @@ use crate::event_log::EventLog;
 use crate::event_log::kafka::KafkaLog;
 use crate::health::Health;
 use crate::http::{Access, HttpServer};
+use crate::trace::span;
 use anyhow::{Context, Result, anyhow};
 use futures::future::{BoxFuture, join_all, select_all};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -50,6 +51,7 @@ pub fn run<F: Future<Output = Result<()>>>(program: impl FnOnce(Stop) -> F) -> E
     });
     // What still runs has nothing left to do.
     runtime.shutdown_background();
+    span::flush();
     match result {
         Ok(()) => ExitCode::SUCCESS,
         // Nothing had begun, so there was nothing to finish.
@@ -107,6 +109,9 @@ pub fn telemetry(common: &Common) -> Result<PrometheusHandle> {
     match common.log_format {
         LogFormat::Text => subscriber.with_target(false).init(),
         LogFormat::Json => subscriber.json().flatten_event(true).init(),
+    }
+    if let Some(endpoint) = &common.otel_exporter_otlp_endpoint {
+        span::export_to(endpoint, common.otel_traces_sampler_arg)?;
     }
     let metrics = PrometheusBuilder::new()
         .set_buckets(&[0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0])

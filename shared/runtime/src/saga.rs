@@ -201,6 +201,8 @@ pub struct Step<S: Saga> {
     pub events: Vec<S::Event>,
     /// What the others will be told, in order.
     pub emitted: Vec<Payload>,
+    /// W3C trace context of the input; may be empty.
+    pub context: String,
 }
 
 /// An emitted event as it waits for the log: a row of the outbox.
@@ -218,7 +220,7 @@ pub struct Outgoing {
     pub value: Vec<u8>,
     /// For the header.
     pub correlation_id: String,
-    /// For the header; may be empty.
+    /// Trace context of the input that it came of; may be empty. The event's own, in the header, is a child of it.
     pub traceparent: String,
     /// When the step was decided.
     pub at: Timestamp,
@@ -256,7 +258,9 @@ impl<S: Saga> Step<S> {
         if next.traceparent.is_empty() {
             next.traceparent.clone_from(&cause.traceparent);
         }
-        let mut step = Step { next, events: Vec::new(), emitted: Vec::new() };
+        let known = [&cause.traceparent, &next.traceparent].into_iter().find(|text| !text.is_empty());
+        let context = known.cloned().unwrap_or_default();
+        let mut step = Step { next, events: Vec::new(), emitted: Vec::new(), context };
         step.take(events);
         Ok(step)
     }
@@ -296,7 +300,7 @@ impl<S: Saga> Step<S> {
                 event_type,
                 value: envelope.encode(next.updated_at),
                 correlation_id: next.correlation_id.clone(),
-                traceparent: crate::trace::child(&next.traceparent, event_id),
+                traceparent: self.context.clone(),
                 at: next.updated_at,
             }
         })

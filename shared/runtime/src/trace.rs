@@ -1,60 +1,111 @@
-//! W3C trace context, as text: <https://www.w3.org/TR/trace-context/#traceparent-header>.
+//! W3C trace context (<https://www.w3.org/TR/trace-context/#traceparent-header>), and the spans that are told of it.
+//!
+//! The id of a span that belongs to an event is a function of the event's id. So a step that runs twice, on two sides of
+//! a crash, continues the same trace with the same ids, and nothing but the context itself need be stored with a row.
 
+pub mod span;
+
+use std::fmt;
+use std::str::FromStr;
 use uuid::Uuid;
+
+/// A place in a trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Context {
+    trace: u128,
+    span: u64,
+    sampled: bool,
+}
+
+/// The text is no `traceparent` of version 00, or says nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoContext;
+
+impl FromStr for Context {
+    type Err = NoContext;
+
+    fn from_str(text: &str) -> Result<Self, NoContext> {
+        let ["00", trace, span, flags] = text.split('-').collect::<Vec<_>>()[..] else { return Err(NoContext) };
+        let is_hex = |part: &str, len: usize| {
+            part.len() == len && part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+        };
+        if !(is_hex(trace, 32) && is_hex(span, 16) && is_hex(flags, 2)) {
+            return Err(NoContext);
+        }
+        let trace = u128::from_str_radix(trace, 16).map_err(|_| NoContext)?;
+        let span = u64::from_str_radix(span, 16).map_err(|_| NoContext)?;
+        let flags = u8::from_str_radix(flags, 16).map_err(|_| NoContext)?;
+        if trace == 0 || span == 0 { Err(NoContext) } else { Ok(Context { trace, span, sampled: flags & 1 == 1 }) }
+    }
+}
+
+impl fmt::Display for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "00-{:032x}-{:016x}-{:02x}", self.trace, self.span, u8::from(self.sampled))
+    }
+}
+
+impl Context {
+    /// The beginning of a new trace.
+    pub fn fresh() -> Self {
+        let trace = Uuid::new_v4();
+        Context { trace: trace.as_u128(), span: span_of(trace), sampled: span::samples(trace.as_u64_pair().1) }
+    }
+
+    /// A span of its own in the trace of this text, for what has this id; where the text has none, in a trace of its
+    /// own, by the same id.
+    pub fn child_of(traceparent: &str, id: Uuid) -> Self {
+        match traceparent.parse::<Context>() {
+            Ok(parent) => Context { span: span_of(id), ..parent },
+            Err(NoContext) => Context { trace: id.as_u128(), span: span_of(id), sampled: true },
+        }
+    }
+
+    /// The trace's id, as it is written.
+    pub fn trace_id(&self) -> String {
+        format!("{:032x}", self.trace)
+    }
+}
 
 /// The request's own `traceparent` if it has a valid one, else the beginning of a new trace.
 pub fn accept(header: Option<&str>) -> String {
-    match header.filter(|text| is_valid(text)) {
-        Some(text) => text.to_owned(),
-        None => {
-            let random = Uuid::new_v4();
-            format!("00-{}-{}-01", random.simple(), span_of(random))
-        }
-    }
+    let own = header.and_then(|text| text.parse::<Context>().ok());
+    own.unwrap_or_else(Context::fresh).to_string()
 }
 
-/// The same trace with a span of its own for one event: a function of the event's id, so that a repetition of the
-/// event carries the same.
-pub fn child(traceparent: &str, event: Uuid) -> String {
-    let parts: Vec<&str> = traceparent.split('-').collect();
-    match parts.as_slice() {
-        [version, trace, _, flags] if is_valid(traceparent) => format!("{version}-{trace}-{}-{flags}", span_of(event)),
-        _ => format!("00-{}-{}-01", event.simple(), span_of(event)),
-    }
+/// The trace's id, for log lines; empty if there is none.
+pub fn id(traceparent: &str) -> String {
+    traceparent.parse::<Context>().map(|context| context.trace_id()).unwrap_or_default()
 }
 
-fn span_of(id: Uuid) -> String {
+fn span_of(id: Uuid) -> u64 {
     // The last eight bytes: of a version 5 UUID they are never all zero, since they hold the variant.
-    format!("{:016x}", id.as_u64_pair().1)
-}
-
-fn is_valid(text: &str) -> bool {
-    let parts: Vec<&str> = text.split('-').collect();
-    let hex = |part: &str, len: usize| {
-        part.len() == len && part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
-    };
-    let nonzero = |part: &str| part.bytes().any(|b| b != b'0');
-    matches!(parts.as_slice(), ["00", trace, span, flags]
-        if hex(trace, 32) && nonzero(trace) && hex(span, 16) && nonzero(span) && hex(flags, 2))
+    id.as_u64_pair().1
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const VALID: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
     #[test]
     fn a_valid_header_is_kept_and_any_other_replaced() {
-        let valid = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-        assert_eq!(accept(Some(valid)), valid);
+        assert_eq!(accept(Some(VALID)), VALID);
         for bad in ["", "00-0-0-01", "00-00000000000000000000000000000000-00f067aa0ba902b7-01", "garbage"] {
             let fresh = accept(Some(bad));
-            assert!(is_valid(&fresh), "{bad} gave {fresh}");
+            assert!(fresh.parse::<Context>().is_ok(), "{bad} gave {fresh}");
         }
     }
 
     #[test]
-    fn a_child_stays_in_its_trace() {
-        let child = child("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", Uuid::from_u128(7));
+    fn a_child_stays_in_its_trace_and_is_sampled_as_it_is() {
+        let id = Uuid::from_u128(7);
+        let child = Context::child_of(VALID, id).to_string();
         assert_eq!(child, "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000007-01");
+        let unsampled = VALID.replace("-01", "-00");
+        assert!(Context::child_of(&unsampled, id).to_string().ends_with("-00"));
+        let own = Context::child_of("", id).to_string();
+        assert_eq!(own, "00-00000000000000000000000000000007-0000000000000007-01");
     }
 }

@@ -206,15 +206,15 @@ impl Kept for NotificationSaga {
 }
 
 fn unwrap<S: Kept>(step: Step<Mutant<S>>) -> Step<S> {
-    let Step { next, events, emitted } = step;
+    let Step { next, events, emitted, context } = step;
     let Instance { order, version, applied, correlation_id, traceparent, created_at, updated_at, state } = next;
     let next = Instance { order, version, applied, correlation_id, traceparent, created_at, updated_at, state };
-    Step { next, events, emitted }
+    Step { next, events, emitted, context }
 }
 
 fn wrap<S: Kept>(step: Step<S>) -> Step<Mutant<S>> {
-    let Step { next, events, emitted } = step;
+    let Step { next, events, emitted, context } = step;
     let Instance { order, version, applied, correlation_id, traceparent, created_at, updated_at, state } = next;
     let next = Instance { order, version, applied, correlation_id, traceparent, created_at, updated_at, state };
-    Step { next, events, emitted }
+    Step { next, events, emitted, context }
 }

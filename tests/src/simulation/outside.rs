@@ -21,6 +21,10 @@ impl<S: Kept, O: Outside<S>> Outside<Mutant<S>> for SameOutside<O> {
     async fn perform(&self, order: OrderId, effect: S::Effect) -> S::Input {
         self.0.perform(order, effect).await
     }
+
+    fn name(&self, effect: &S::Effect) -> &'static str {
+        self.0.name(effect)
+    }
 }
 
 /// A channel to customers.
@@ -47,5 +51,9 @@ impl Outside<NotificationSaga> for SimChannel {
         world.with(|state| state.watch.delivered(order, key, id));
         world.pass(process, Point::Noticed).await;
         Input::Delivered(key)
+    }
+
+    fn name(&self, _: &Notice) -> &'static str {
+        "notify"
     }
 }

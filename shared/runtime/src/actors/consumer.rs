@@ -98,7 +98,8 @@ impl<S: Saga> Consumer<S> {
         let order = envelope.payload.order_id();
         let Some(cause) = caused::<S>(&record, envelope) else { return reading.finish(&record.at) };
         let answer = give(&self.wiring, order, cause.clone());
-        let delivery = InFlight { myself: myself.clone(), record, permit, order, cause };
+        let began_at = self.wiring.clock.now();
+        let delivery = InFlight { myself: myself.clone(), record, permit, order, cause, began_at };
         tokio::spawn(delivery.see_through(Arc::clone(&self.wiring), self.attempts, answer));
     }
 

@@ -7,10 +7,13 @@ use super::publisher::{PublisherMessage, YOUNG};
 use super::{Unavailable, Wiring};
 use crate::saga::{Caused, Due, Instance, Nothing, Origin, Outgoing, Rejection, Saga, Step, Unmoved, outcome_id};
 use crate::store::{Loaded, Verdict};
+use crate::trace::Context;
+use crate::trace::span::{self, Kind, Span};
 use async_trait::async_trait;
 use contracts::{OrderId, Timestamp, event_id};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use std::sync::Arc;
+use uuid::Uuid;
 
 /// A message to an order.
 #[derive(Debug)]
@@ -144,10 +147,13 @@ impl<S: Saga> OrderActor<S> {
                 break;
             }
             let (order, version) = (self.order, current.version + 1);
-            let (correlation_id, traceparent) = (current.correlation_id.clone(), current.traceparent.clone());
+            let (correlation_id, mut traceparent) = (current.correlation_id.clone(), current.traceparent.clone());
             let (id, input) = match what {
                 Due::Outside(effect) => {
-                    (outcome_id::<S>(order, version), self.wiring.outside.perform(order, effect).await)
+                    let id = outcome_id::<S>(order, version);
+                    let input;
+                    (input, traceparent) = self.perform(effect, &traceparent, id).await;
+                    (id, input)
                 }
                 Due::Deadline { excused: Some(excused), .. }
                     if wake.unsent || self.wiring.load.log_was_away_at() >= current.updated_at =>
@@ -171,6 +177,26 @@ impl<S: Saga> OrderActor<S> {
             }
         }
         Ok(Woken::Done)
+    }
+
+    /// Has it done outside, in a span of its own, in which what comes of it goes on.
+    async fn perform(&self, effect: S::Effect, traceparent: &str, id: Uuid) -> (S::Input, String) {
+        let Wiring { outside, clock, .. } = &*self.wiring;
+        let context = Context::child_of(traceparent, id);
+        let (name, start) = (outside.name(&effect), clock.now());
+        let input = outside.perform(self.order, effect).await;
+        span::record(Span {
+            service: S::SERVICE,
+            name: name.into(),
+            kind: Kind::Client,
+            context,
+            parent: traceparent.parse().ok(),
+            start,
+            end: clock.now(),
+            attributes: vec![("order.id", self.order.to_string().into())],
+            error: None,
+        });
+        (input, context.to_string())
     }
 
     /// Whether all that was on the log at this moment has been read, in the partitions that are this replica's now.

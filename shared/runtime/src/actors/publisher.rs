@@ -24,12 +24,15 @@ use crate::event_log::{LogError, NewRecord};
 use crate::health::Part;
 use crate::saga::{Outgoing, Saga};
 use crate::store::{Backlog, OutboxKey, StoreError};
+use crate::trace::Context;
+use crate::trace::span::{self, Kind, Span};
 use async_trait::async_trait;
-use contracts::{OrderId, Timestamp};
+use contracts::{OrderId, Timestamp, event_id};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
+use uuid::Uuid;
 
 /// Rows that the publisher holds before it leaves further ones in the table.
 const HELD: usize = 20_000;
@@ -174,7 +177,7 @@ impl<S: Saga> Publisher<S> {
             return;
         }
         let orders = rows.iter().map(|row| row.order).collect();
-        let records = rows.into_iter().map(record).collect();
+        let records = rows.into_iter().map(record::<S>).collect();
         let log = Arc::clone(&self.0.log);
         let myself = myself.clone();
         tokio::spawn(async move {
@@ -207,6 +210,7 @@ impl<S: Saga> Publisher<S> {
         if count {
             lanes.counted_at = now;
         }
+        self.0.load.asks();
         let (store, cursor, myself) = (Arc::clone(&self.0.store), lanes.cursor, myself.clone());
         tokio::spawn(async move {
             let read = Arc::clone(&store);
@@ -262,6 +266,35 @@ impl<S: Saga> Publisher<S> {
         let micros = u32::try_from(self.0.clock.now().0 - row.at.0).unwrap_or(0);
         metrics::histogram!("outbox_publish_delay_seconds", "service" => S::SERVICE)
             .record(Duration::from_micros(micros.into()));
+        self.tell(row);
+    }
+
+    /// From the decision to the log's acknowledgement.
+    fn tell(&self, row: &Outgoing) {
+        let (event_id, context) = context::<S>(row);
+        if !span::is_told(&context) {
+            return;
+        }
+        let topic = row.event_type.topic();
+        span::record(Span {
+            service: S::SERVICE,
+            name: format!("send {topic}").into(),
+            kind: Kind::Producer,
+            context,
+            parent: row.traceparent.parse().ok(),
+            start: row.at,
+            end: self.0.clock.now(),
+            attributes: vec![
+                ("messaging.system", self.0.log.system().into()),
+                ("messaging.operation.type", "send".into()),
+                ("messaging.operation.name", "send".into()),
+                ("messaging.destination.name", topic.into()),
+                ("messaging.message.id", event_id.to_string().into()),
+                ("messaging.message.conversation_id", row.correlation_id.clone().into()),
+                ("messaging.kafka.message.key", row.order.to_string().into()),
+            ],
+            error: None,
+        });
     }
 
     fn note(&self, backlog: Backlog) {
@@ -332,10 +365,14 @@ impl<S: Saga> Actor for Publisher<S> {
             }
             PublisherMessage::Read => self.read(&myself, lanes),
             PublisherMessage::Page(Ok(rows)) => {
+                if self.0.load.is_answered() {
+                    self.0.health.set(Part::Database, Ok(()));
+                }
                 lanes.backoff = Backoff::default();
                 self.adopt(&myself, lanes, rows);
             }
             PublisherMessage::Page(Err(error)) => {
+                self.0.load.is_answered();
                 tracing::warn!(service = S::SERVICE, %error, "the outbox cannot be read; trying again");
                 lanes.cursor = None;
                 myself.send_after(lanes.backoff.next_pause(), || PublisherMessage::Read);
@@ -350,9 +387,16 @@ impl<S: Saga> Actor for Publisher<S> {
     }
 }
 
-fn record(row: Outgoing) -> NewRecord {
+/// The event's own place in its trace.
+fn context<S: Saga>(row: &Outgoing) -> (Uuid, Context) {
+    let event_id = event_id(S::SERVICE, row.order, row.version, row.event_type.name());
+    (event_id, Context::child_of(&row.traceparent, event_id))
+}
+
+fn record<S: Saga>(row: Outgoing) -> NewRecord {
+    let (_, context) = context::<S>(&row);
     let headers = [
-        ("traceparent", row.traceparent),
+        ("traceparent", context.to_string()),
         ("correlation-id", row.correlation_id),
         ("event-type", row.event_type.name().to_owned()),
     ];

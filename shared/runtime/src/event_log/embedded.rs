@@ -142,6 +142,10 @@ impl EventLog for EmbeddedLog {
         Ok(Subscription { changes, records, membership: Arc::new(membership) })
     }
 
+    fn system(&self) -> &'static str {
+        "embedded"
+    }
+
     fn partition_of(&self, _: &[u8]) -> Option<i32> {
         Some(0)
     }

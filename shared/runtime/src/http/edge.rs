@@ -3,9 +3,13 @@
 use super::Dashboard;
 use super::access::{Access, Document};
 use super::problem::{FieldError, Problem, Refusal};
+use crate::clock::{Clock, SystemClock};
 use crate::program::Ports;
+use crate::trace::Context;
+use crate::trace::span::{self, Kind, Span};
+use contracts::Timestamp;
 use poem::endpoint::{BoxEndpoint, make_sync};
-use poem::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use poem::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use poem::{Endpoint, EndpointExt, IntoResponse, Request, Response, Route};
 use poem_openapi::error::{ParseParamError, ParsePathError};
 use poem_openapi::{OpenApi, OpenApiService, Webhook};
@@ -17,6 +21,9 @@ use uuid::Uuid;
 
 /// Ties together all that comes of one request. The caller's own is kept; without one the request gets one here.
 pub const CORRELATION_ID: &str = "x-correlation-id";
+
+/// W3C trace context.
+const TRACEPARENT: &str = "traceparent";
 
 /// Requests that are answered at a time; more are told to come back.
 const WINDOW: usize = 4_000;
@@ -77,7 +84,11 @@ impl Gate {
             Err(problem) => respond(&problem),
             Ok(correlation_id) => {
                 request.headers_mut().insert(CORRELATION_ID, correlation_id.clone());
+                let (parent, context) = begin_span(&mut request);
+                let start = SystemClock.now();
                 let mut response = self.pass(endpoint, request, &method, &path).await;
+                self.tell(&method, &path, (parent, context), start, &response);
+                response.headers_mut().insert(TRACEPARENT, header(&context));
                 // The reply to a repeated request has that of the first one.
                 response.headers_mut().entry(CORRELATION_ID).or_insert(correlation_id);
                 response
@@ -87,7 +98,7 @@ impl Gate {
         if response.status() == StatusCode::METHOD_NOT_ALLOWED
             && let Some(allow) = self.routes.allow(&path)
         {
-            response.headers_mut().insert(header::ALLOW, allow);
+            response.headers_mut().insert("allow", allow);
         }
         metrics::histogram!(
             "http_request_duration_seconds",
@@ -98,6 +109,32 @@ impl Gate {
         )
         .record(started.elapsed().as_secs_f64());
         response
+    }
+
+    /// From the request to its reply. Who watches the service is not told of.
+    fn tell(&self, method: &Method, path: &str, place: (Option<Context>, Context), start: Timestamp, reply: &Response) {
+        let (parent, context) = place;
+        if !path.starts_with("/api/") || !span::is_told(&context) {
+            return;
+        }
+        let (method, status) = (known_method(method), reply.status());
+        let route = self.routes.template(path).unwrap_or("other").to_owned();
+        span::record(Span {
+            service: self.service,
+            name: format!("{method} {route}").into(),
+            kind: Kind::Server,
+            context,
+            parent,
+            start,
+            end: SystemClock.now(),
+            attributes: vec![
+                ("http.request.method", method.into()),
+                ("http.route", route.into()),
+                ("url.path", path.to_owned().into()),
+                ("http.response.status_code", i64::from(status.as_u16()).into()),
+            ],
+            error: status.is_server_error().then(|| status.to_string()),
+        });
     }
 
     /// To the route, if there is room and the caller may.
@@ -118,6 +155,21 @@ impl Gate {
             Err(error) => refused(error),
         }
     }
+}
+
+/// The request's place in its trace, which the routes see in place of the caller's, and the caller's if it has one.
+fn begin_span(request: &mut Request) -> (Option<Context>, Context) {
+    let parent = request.header(TRACEPARENT).and_then(|text| text.parse::<Context>().ok());
+    let context = match parent {
+        Some(parent) => Context::child_of(&parent.to_string(), Uuid::new_v4()),
+        None => Context::fresh(),
+    };
+    request.headers_mut().insert(TRACEPARENT, header(&context));
+    (parent, context)
+}
+
+fn header(context: &Context) -> HeaderValue {
+    HeaderValue::from_str(&context.to_string()).expect("a trace context is ASCII")
 }
 
 /// What a caller relies on is refused if it cannot be read: it would count as not sent.

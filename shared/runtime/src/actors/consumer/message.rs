@@ -8,9 +8,12 @@ use crate::actors::{Unavailable, Wiring};
 use crate::backoff::Backoff;
 use crate::event_log::{DEAD_LETTER_SUFFIX, NewRecord, Partition, Position, Record};
 use crate::saga::{Caused, Nothing, Origin, Saga};
-use contracts::{Envelope, OrderId};
+use crate::trace::span::{self, Kind, Span};
+use crate::trace::{self, Context};
+use contracts::{Envelope, OrderId, Timestamp};
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use uuid::Uuid;
 
 pub(super) type Answer<S> = Result<oneshot::Receiver<Outcome<S>>, Unavailable>;
 
@@ -21,12 +24,15 @@ pub(super) fn give<S: Saga>(wiring: &Wiring<S>, order: OrderId, cause: Caused<S:
     Ok(answer)
 }
 
+/// The event as an input, in a span of its own: a function of the event and of who deals with it.
 pub(super) fn caused<S: Saga>(record: &Record, envelope: Envelope) -> Option<Caused<S::Input>> {
+    let span = Uuid::new_v5(&envelope.event_id, S::SERVICE.as_bytes());
+    let context = Context::child_of(record.header("traceparent").unwrap_or_default(), span);
     Some(Caused {
         origin: Origin::Log,
         id: envelope.event_id,
         correlation_id: envelope.correlation_id,
-        traceparent: record.header("traceparent").unwrap_or_default().to_owned(),
+        traceparent: context.to_string(),
         input: S::receive(envelope.payload)?,
         expected: None,
     })
@@ -39,6 +45,7 @@ pub(super) struct InFlight<S: Saga> {
     pub(super) permit: OwnedSemaphorePermit,
     pub(super) order: OrderId,
     pub(super) cause: Caused<S::Input>,
+    pub(super) began_at: Timestamp,
 }
 
 impl<S: Saga> InFlight<S> {
@@ -47,20 +54,21 @@ impl<S: Saga> InFlight<S> {
         let mut attempt = 1;
         let mut pause = attempts.interval;
         let mut outage = Backoff::default();
-        loop {
+        let error = loop {
             let outcome = match answer {
                 Ok(answer) => answer.await,
                 Err(Unavailable) => Ok(Outcome::Unavailable),
             };
             let failure = match outcome {
-                Ok(Outcome::Applied(_)) => break,
+                Ok(Outcome::Applied(_)) => break None,
                 Ok(Outcome::Nothing(why, _)) => {
                     count_nothing::<S>(why);
-                    break;
+                    break None;
                 }
                 Ok(Outcome::Rejected(why)) => {
-                    dead_letter(&wiring, &self.record, attempt, "rejected", &why.to_string()).await;
-                    break;
+                    let why = why.to_string();
+                    dead_letter(&wiring, &self.record, attempt, "rejected", &why).await;
+                    break Some(why);
                 }
                 Ok(Outcome::Refused(why)) => Some(why),
                 // A part that is away is not the message's fault.
@@ -71,7 +79,7 @@ impl<S: Saga> InFlight<S> {
                 None => outage.wait().await,
                 Some(why) if attempt >= attempts.max => {
                     dead_letter(&wiring, &self.record, attempt, "failed", &why).await;
-                    break;
+                    break Some(why);
                 }
                 Some(_) => {
                     attempt += 1;
@@ -81,9 +89,40 @@ impl<S: Saga> InFlight<S> {
                 }
             }
             answer = give(&wiring, self.order, self.cause.clone());
-        }
+        };
+        self.tell(&wiring, attempt, error);
         drop(self.permit);
         let _ = self.myself.cast(ConsumerMessage::Finished(self.record.at));
+    }
+}
+
+impl<S: Saga> InFlight<S> {
+    /// From its reading to its end.
+    fn tell(&self, wiring: &Wiring<S>, attempts: u32, error: Option<String>) {
+        let Some(context) = self.cause.traceparent.parse().ok().filter(span::is_told) else { return };
+        let Position { partition: Partition { topic, partition }, offset } = &self.record.at;
+        span::record(Span {
+            service: S::SERVICE,
+            name: format!("process {topic}").into(),
+            kind: Kind::Consumer,
+            context,
+            parent: self.record.header("traceparent").and_then(|text| text.parse().ok()),
+            start: self.began_at,
+            end: wiring.clock.now(),
+            attributes: vec![
+                ("messaging.system", wiring.log.system().into()),
+                ("messaging.operation.type", "process".into()),
+                ("messaging.operation.name", "process".into()),
+                ("messaging.destination.name", topic.clone().into()),
+                ("messaging.destination.partition.id", partition.to_string().into()),
+                ("messaging.consumer.group.name", S::SERVICE.into()),
+                ("messaging.kafka.offset", (*offset).into()),
+                ("messaging.kafka.message.key", self.order.to_string().into()),
+                ("messaging.message.conversation_id", self.cause.correlation_id.clone().into()),
+                ("attempts", i64::from(attempts).into()),
+            ],
+            error,
+        });
     }
 }
 
@@ -113,7 +152,21 @@ pub(super) async fn dead_letter<S: Saga>(
     error: &str,
 ) {
     let Position { partition: Partition { topic, partition }, offset } = &record.at;
-    tracing::warn!(service = S::SERVICE, topic, partition, offset, attempts, error, "a message is a dead letter");
+    let order_id = record.key.as_deref().and_then(|key| std::str::from_utf8(key).ok());
+    let correlation_id = record.header("correlation-id");
+    let trace_id = trace::id(record.header("traceparent").unwrap_or_default());
+    tracing::warn!(
+        service = S::SERVICE,
+        order_id,
+        correlation_id,
+        trace_id,
+        topic,
+        partition,
+        offset,
+        attempts,
+        error,
+        "a message is a dead letter"
+    );
     let error = &error[..error.floor_char_boundary(ERROR_LIMIT)];
     let added = [
         ("dlt-original-topic", topic.clone()),

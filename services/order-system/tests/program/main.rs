@@ -1,101 +1,16 @@
 //! order-system as a program: `kill -9`, a second copy, bad settings, an orderly end.
 
+mod running;
+mod traces;
+
 use anyhow::{Context, Result, ensure};
+use running::{PATIENCE, PROGRAM, Running, order, place, program, signal, status, until_confirmed};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader};
+use std::io::BufRead;
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-
-const PROGRAM: &str = env!("CARGO_BIN_EXE_order-system");
-const PATIENCE: Duration = Duration::from_secs(60);
-
-fn program(data_dir: &Path) -> Command {
-    let mut command = Command::new(PROGRAM);
-    command.args(["run", "--http-port", "0", "--data-dir"]).arg(data_dir);
-    command.env_clear().env("RUST_LOG", "warn").stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
-}
-
-/// A running program, killed when it is dropped.
-struct Running {
-    child: Child,
-    output: BufReader<ChildStdout>,
-    url: String,
-}
-
-impl Running {
-    /// Starts it, and reads from its output where order-service is.
-    fn start(data_dir: &Path) -> Result<Self> {
-        let mut command = program(data_dir);
-        command.stderr(Stdio::inherit());
-        Self::of(command)
-    }
-
-    fn of(mut command: Command) -> Result<Self> {
-        let mut child = command.spawn()?;
-        let output = BufReader::new(child.stdout.take().context("a piped output")?);
-        let mut running = Running { child, output, url: String::new() };
-        running.url = running.next_url()?;
-        Ok(running)
-    }
-
-    /// Where the next service is, from the next line of its output.
-    fn next_url(&mut self) -> Result<String> {
-        let mut line = String::new();
-        self.output.read_line(&mut line)?;
-        Ok(line.split_whitespace().nth(1).with_context(|| format!("no URL in {line:?}"))?.to_owned())
-    }
-
-    fn kill(&mut self) -> Result<()> {
-        self.child.kill()?;
-        self.child.wait()?;
-        Ok(())
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.kill();
-    }
-}
-
-fn order() -> Value {
-    let line = json!({"productId": "P1", "quantity": 1, "unitPrice": 1});
-    json!({"customerId": "c", "totalAmount": 1, "currency": "USD", "items": [line]})
-}
-
-async fn status(url: &str, id: &str) -> Result<String> {
-    let order: Value = reqwest::get(format!("{url}/api/orders/{id}")).await?.error_for_status()?.json().await?;
-    Ok(order["status"].as_str().unwrap_or_default().to_owned())
-}
-
-fn signal(running: &Running, name: &str) -> Result<()> {
-    ensure!(Command::new("kill").args([name, &running.child.id().to_string()]).status()?.success());
-    Ok(())
-}
-
-/// Places an order, and says which if it was accepted.
-async fn place(client: &reqwest::Client, url: &str) -> Option<String> {
-    let reply = client.post(format!("{url}/api/orders")).json(&order()).send().await.ok()?;
-    let is_accepted = reply.status() == 202;
-    let reply: Value = reply.json().await.ok()?;
-    reply["orderId"].as_str().filter(|_| is_accepted).map(str::to_owned)
-}
-
-/// Waits until these orders are confirmed.
-async fn until_confirmed(running: &Running, accepted: &[String]) -> Result<()> {
-    let started = Instant::now();
-    for id in accepted {
-        while status(&running.url, id).await? != "CONFIRMED" {
-            ensure!(started.elapsed() < PATIENCE, "order {id} is {}", status(&running.url, id).await?);
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    }
-    Ok(())
-}
 
 /// Row 43, and rows 1 to 6 on the embedded parts: `kill -9` at random moments, under load.
 #[tokio::test]
