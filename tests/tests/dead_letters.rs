@@ -54,6 +54,9 @@ async fn ports<M: MigratorTrait>(directory: &Path, name: &str, log: &Arc<dyn Eve
         metrics: None,
         attempts: common.attempts(),
         access: Arc::new(Access::open(None)),
+        board: Arc::default(),
+        whole: false,
+        public_url: None,
     })
 }
 

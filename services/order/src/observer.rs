@@ -1,9 +1,10 @@
 //! Sees what is committed: tells those who wait, and counts.
 
-use crate::saga::{OrderSaga, Stage};
+use crate::saga::{Event, OrderSaga, Stage};
 use crate::store::{stuck, waiting_by_stage};
 use crate::waiting::{Waiting, is_final};
 use async_trait::async_trait;
+use runtime::actors::consumer::count_nothing;
 use runtime::clock::Clock;
 use runtime::database::Database;
 use runtime::saga::{Instance, Named, Saga, Step};
@@ -37,12 +38,16 @@ impl Observer {
 
 #[async_trait]
 impl Watcher<OrderSaga> for Observer {
-    fn decided(&self, _: &[Step<OrderSaga>], verdicts: &[Verdict<OrderSaga>]) {
-        for verdict in verdicts {
+    fn decided(&self, steps: &[Step<OrderSaga>], verdicts: &[Verdict<OrderSaga>]) {
+        for (step, verdict) in steps.iter().zip(verdicts) {
             let instance = match verdict {
                 Verdict::Committed(instance, _) => instance,
                 Verdict::Conflict | Verdict::Refused(_) => continue,
             };
+            // What is only noted changes nothing, and counts as that.
+            if let [Event::Noted(_, _, Some(why))] = step.events[..] {
+                count_nothing::<OrderSaga>(why);
+            }
             // One that came to its stage by this very step, and not before it.
             let history = &instance.state.history;
             let before = history.iter().rev().nth(1).map_or(Stage::Unknown, |passage| passage.stage);

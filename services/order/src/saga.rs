@@ -173,8 +173,8 @@ pub enum Event {
     Failed(Reason),
     /// It was called off.
     Cancelled(String),
-    /// This was heard of it, at this moment. The last event of every step.
-    Noted(Cause, Timestamp),
+    /// This was heard of it, at this moment; and if nothing else follows from it, why. The last event of every step.
+    Noted(Cause, Timestamp, Option<Nothing>),
 }
 
 /// The payment was declined.
@@ -200,15 +200,15 @@ impl Saga for OrderSaga {
         let cause = Cause::of(input);
         match self.rule(order, input, at) {
             Decision::Events(mut events) => {
-                events.push(Event::Noted(cause, at));
+                events.push(Event::Noted(cause, at, None));
                 Decision::Events(events)
             }
             // What another service says belongs in the timeline, also when nothing follows from it: once, and wherever
-            // the order stands, so that reading it again changes nothing.
-            Decision::Nothing(Nothing::Informs | Nothing::Late | Nothing::Duplicate)
+            // the order stands, so that reading it again changes nothing, whatever has happened since.
+            Decision::Nothing(why)
                 if cause.event_type().is_some() && !order.history.iter().any(|passage| passage.cause == cause) =>
             {
-                Decision::event(Event::Noted(cause, at))
+                Decision::event(Event::Noted(cause, at, Some(why)))
             }
             nothing @ (Decision::Nothing(_) | Decision::Rejected(_)) => nothing,
         }
@@ -230,7 +230,7 @@ impl Saga for OrderSaga {
                 let reason = Reason { code: CANCELLED.into(), message: message.clone() };
                 Order { stage: Stage::Cancelled, reason: Some(reason), deadline: None, ..order }
             }
-            Event::Noted(cause, at) => {
+            Event::Noted(cause, at, _) => {
                 let mut order = order;
                 order.history.push(Passage { at: *at, cause: *cause, stage: order.stage, money: order.money });
                 order

@@ -28,9 +28,12 @@ const SPARSE: Duration = Duration::from_secs(5);
 /// Snapshots that a page may be behind before it misses some.
 const BEHIND: usize = 256;
 
+/// What one speaker said, and when it was heard.
+type Said = VecDeque<(Instant, Arc<str>)>;
+
 /// What this process has heard of all services, and who listens.
 pub struct Board {
-    kept: Mutex<BTreeMap<String, VecDeque<(Instant, Arc<str>)>>>,
+    kept: Mutex<BTreeMap<String, Said>>,
     live: broadcast::Sender<Arc<str>>,
     /// To the other processes, if this one is not the whole system.
     out: OnceLock<Arc<dyn Bulletin>>,
@@ -49,7 +52,7 @@ impl Board {
         let _ = self.out.set(bulletin);
     }
 
-    fn kept(&self) -> MutexGuard<'_, BTreeMap<String, VecDeque<(Instant, Arc<str>)>>> {
+    fn kept(&self) -> MutexGuard<'_, BTreeMap<String, Said>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -95,7 +98,7 @@ impl Board {
 }
 
 /// Lets go what is too old, and some of what is not recent.
-fn thin(said: &mut VecDeque<(Instant, Arc<str>)>, now: Instant) {
+fn thin(said: &mut Said, now: Instant) {
     let mut last = None;
     said.retain(|(at, _)| {
         let age = now.duration_since(*at);

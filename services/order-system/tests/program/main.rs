@@ -5,10 +5,9 @@ mod traces;
 
 use anyhow::{Context, Result, ensure};
 use running::{PATIENCE, PROGRAM, Running, order, place, program, signal, status, until_confirmed};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::collections::BTreeSet;
 use std::io::BufRead;
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 

@@ -15,6 +15,7 @@ use crate::health::Part;
 use crate::saga::Saga;
 use async_trait::async_trait;
 use contracts::{Decoded, decode};
+pub use message::count_nothing;
 use message::{InFlight, caused, count_ignored, dead_letter, give};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use reading::Reading;

@@ -130,7 +130,8 @@ pub(super) fn count_ignored<S: Saga>(why: &'static str) {
     metrics::counter!("events_ignored_total", "service" => S::SERVICE, "reason" => why).increment(1);
 }
 
-fn count_nothing<S: Saga>(why: Nothing) {
+/// Counts an event that changed nothing.
+pub fn count_nothing<S: Saga>(why: Nothing) {
     count_ignored::<S>(match why {
         Nothing::Duplicate => "duplicate",
         Nothing::Late => "late",
