@@ -26,7 +26,8 @@ impl Watcher<NotificationSaga> for Attention {
         for (step, _) in committed {
             for (Key { occasion, channel }, error) in given_up(step) {
                 let (order_id, occasion, channel) = (step.next.order, occasion.name(), channel.name());
-                tracing::error!(%order_id, occasion, channel, error, "a notice was given up and needs attention");
+                let correlation_id = &step.next.correlation_id;
+                tracing::error!(%order_id, correlation_id, occasion, channel, error, "a notice was given up and needs attention");
                 let service = NotificationSaga::SERVICE;
                 metrics::counter!("notices_given_up_total", "service" => service, "channel" => channel).increment(1);
             }

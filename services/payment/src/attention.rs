@@ -3,7 +3,6 @@
 use crate::saga::{Concern, Event, PaymentSaga};
 use crate::store::needing_attention;
 use async_trait::async_trait;
-use contracts::OrderId;
 use runtime::database::Database;
 use runtime::saga::{Named, Saga, Step};
 use runtime::store::watched::Watcher;
@@ -13,10 +12,9 @@ use runtime::store::{StoreError, Verdict};
 pub struct Attention(pub Database);
 
 /// Why somebody has to look from this step on.
-fn concerns(step: &Step<PaymentSaga>) -> Vec<(OrderId, Concern, String)> {
-    let order = step.next.order;
+fn concerns(step: &Step<PaymentSaga>) -> Vec<(Concern, &str)> {
     let needed = step.events.iter().filter_map(|event| match event {
-        Event::AttentionNeeded(concern, what) => Some((order, *concern, what.clone())),
+        Event::AttentionNeeded(concern, what) => Some((*concern, what.as_str())),
         Event::ChargeIntended { .. }
         | Event::Confirmed
         | Event::Failed { .. }
@@ -39,14 +37,17 @@ fn concerns(step: &Step<PaymentSaga>) -> Vec<(OrderId, Concern, String)> {
 impl Watcher<PaymentSaga> for Attention {
     fn decided(&self, steps: &[Step<PaymentSaga>], verdicts: &[Verdict<PaymentSaga>]) {
         let committed = steps.iter().zip(verdicts).filter_map(|(step, verdict)| match verdict {
-            Verdict::Committed(..) => Some(concerns(step)),
+            Verdict::Committed(..) => Some((&step.next, concerns(step))),
             Verdict::Conflict | Verdict::Refused(_) => None,
         });
-        for (order_id, concern, what) in committed.flatten() {
-            tracing::error!(%order_id, reason = concern.name(), what, "a payment needs attention");
-            let (service, reason) = (PaymentSaga::SERVICE, concern.name());
-            metrics::counter!("payments_needing_attention_total", "service" => service, "reason" => reason)
-                .increment(1);
+        for (next, concerns) in committed {
+            for (concern, what) in concerns {
+                let (order_id, correlation_id, reason) = (next.order, &next.correlation_id, concern.name());
+                tracing::error!(%order_id, correlation_id, reason, what, "a payment needs attention");
+                let service = PaymentSaga::SERVICE;
+                metrics::counter!("payments_needing_attention_total", "service" => service, "reason" => reason)
+                    .increment(1);
+            }
         }
     }
 

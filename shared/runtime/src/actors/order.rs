@@ -7,12 +7,13 @@ use super::publisher::{PublisherMessage, YOUNG};
 use super::{Unavailable, Wiring};
 use crate::saga::{Caused, Due, Instance, Nothing, Origin, Outgoing, Rejection, Saga, Step, Unmoved, outcome_id};
 use crate::store::{Loaded, Verdict};
-use crate::trace::Context;
 use crate::trace::span::{self, Kind, Span};
+use crate::trace::{self, Context};
 use async_trait::async_trait;
 use contracts::{OrderId, Timestamp, event_id};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use std::sync::Arc;
+use tracing::Instrument;
 use uuid::Uuid;
 
 /// A message to an order.
@@ -152,7 +153,7 @@ impl<S: Saga> OrderActor<S> {
                 Due::Outside(effect) => {
                     let id = outcome_id::<S>(order, version);
                     let input;
-                    (input, traceparent) = self.perform(effect, &traceparent, id).await;
+                    (input, traceparent) = self.perform(effect, &correlation_id, &traceparent, id).await;
                     (id, input)
                 }
                 Due::Deadline { excused: Some(excused), .. }
@@ -171,7 +172,8 @@ impl<S: Saga> OrderActor<S> {
                 outcome
                 @ (Outcome::Nothing(..) | Outcome::Rejected(_) | Outcome::Refused(_) | Outcome::Unavailable) => {
                     // Nothing is lost: the order still wants it done, and the timers will come back to it.
-                    tracing::warn!(service = S::SERVICE, order_id = %order, ?outcome, "what was due was not taken");
+                    let (correlation_id, trace_id) = (&cause.correlation_id, trace::id(&cause.traceparent));
+                    tracing::warn!(service = S::SERVICE, order_id = %order, correlation_id, trace_id, ?outcome, "what was due was not taken");
                     break;
                 }
             }
@@ -180,11 +182,25 @@ impl<S: Saga> OrderActor<S> {
     }
 
     /// Has it done outside, in a span of its own, in which what comes of it goes on.
-    async fn perform(&self, effect: S::Effect, traceparent: &str, id: Uuid) -> (S::Input, String) {
+    async fn perform(
+        &self,
+        effect: S::Effect,
+        correlation_id: &str,
+        traceparent: &str,
+        id: Uuid,
+    ) -> (S::Input, String) {
         let Wiring { outside, clock, .. } = &*self.wiring;
         let context = Context::child_of(traceparent, id);
         let (name, start) = (outside.name(&effect), clock.now());
-        let input = outside.perform(self.order, effect).await;
+        let order_id = self.order.to_string();
+        let span = tracing::info_span!(
+            "outside",
+            service = S::SERVICE,
+            order_id,
+            correlation_id,
+            trace_id = context.trace_id()
+        );
+        let input = outside.perform(self.order, effect).instrument(span).await;
         span::record(Span {
             service: S::SERVICE,
             name: name.into(),
@@ -193,7 +209,7 @@ impl<S: Saga> OrderActor<S> {
             parent: traceparent.parse().ok(),
             start,
             end: clock.now(),
-            attributes: vec![("order.id", self.order.to_string().into())],
+            attributes: vec![("order.id", order_id.into())],
             error: None,
         });
         (input, context.to_string())

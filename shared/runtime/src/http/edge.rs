@@ -17,6 +17,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::Semaphore;
+use tracing::Instrument;
 use uuid::Uuid;
 
 /// Ties together all that comes of one request. The caller's own is kept; without one the request gets one here.
@@ -86,7 +87,13 @@ impl Gate {
                 request.headers_mut().insert(CORRELATION_ID, correlation_id.clone());
                 let (parent, context) = begin_span(&mut request);
                 let start = SystemClock.now();
-                let mut response = self.pass(endpoint, request, &method, &path).await;
+                let span = tracing::info_span!(
+                    "request",
+                    service = self.service,
+                    correlation_id = correlation_id.to_str().unwrap_or_default(),
+                    trace_id = context.trace_id()
+                );
+                let mut response = self.pass(endpoint, request, &method, &path).instrument(span).await;
                 self.tell(&method, &path, (parent, context), start, &response);
                 response.headers_mut().insert(TRACEPARENT, header(&context));
                 // The reply to a repeated request has that of the first one.
