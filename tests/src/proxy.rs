@@ -24,6 +24,8 @@ pub struct Behaviour {
     pub latency: AtomicU64,
     /// Nobody is let through.
     pub away: AtomicBool,
+    /// Nothing passes, and nobody is told.
+    pub frozen: AtomicBool,
     /// The next connection on which the client says this word is cut.
     pub cut: Mutex<Option<(&'static [u8], Cut)>>,
     /// Connections that were cut.
@@ -92,6 +94,9 @@ async fn copy(
             return Ok(());
         }
         tokio::time::sleep(Duration::from_millis(behaviour.latency.load(Ordering::SeqCst) / 2)).await;
+        while behaviour.frozen.load(Ordering::SeqCst) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
         let cut = if is_client { behaviour.cuts(&buffer[..size]) } else { None };
         if cut != Some(Cut::Before) {
             to.write_all(&buffer[..size]).await?;

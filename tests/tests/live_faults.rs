@@ -27,7 +27,7 @@ use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use sea_orm_migration::MigratorTrait;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 use uuid::Uuid;
@@ -239,6 +239,30 @@ async fn row_25_a_database_that_is_away_makes_the_service_unready_and_nothing_a_
     rig.caught_up().await?;
     until_confirmed(&rig, &order).await?;
     rig.until("ready again", || rig.wiring.health.is_ready()).await?;
+    rig.stop().await?;
+    ensure!(read_all(log.as_ref(), &["order.created.dlt".to_owned()]).await?.is_empty());
+    Ok(())
+}
+
+/// A database that neither answers nor is gone: within five seconds the service is unready and says why, and when it
+/// goes on all is well again.
+#[tokio::test(flavor = "multi_thread")]
+async fn row_25_a_frozen_database_is_noticed() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let server = Server::start::<PaymentMigrator>("row25_frozen").await?;
+    let (rig, log) = payments(&server, &directory).await?;
+    server.behaviour.frozen.store(true, Ordering::SeqCst);
+    let frozen_at = Instant::now();
+    rig.until("unready", || !rig.is_well(Part::Database)).await?;
+    ensure!(frozen_at.elapsed() <= Duration::from_secs(5), "noticed after {:?}", frozen_at.elapsed());
+    let why = rig.wiring.health.report().remove(&Part::Database).context("a report")?;
+    ensure!(why.as_ref().is_err_and(|why| why.starts_with("no answer")), "{why:?}");
+    server.behaviour.frozen.store(false, Ordering::SeqCst);
+    rig.until("ready again", || rig.wiring.health.is_ready()).await?;
+    let order = order_created("6");
+    append(log.as_ref(), vec![foreign(&order, 0)]).await?;
+    rig.caught_up().await?;
+    until_confirmed(&rig, &order).await?;
     rig.stop().await?;
     ensure!(read_all(log.as_ref(), &["order.created.dlt".to_owned()]).await?.is_empty());
     Ok(())

@@ -157,7 +157,7 @@ impl Ownership {
 }
 
 /// How long the database may take for an answer before it is taken to be away.
-const SILENT: Duration = Duration::from_secs(3);
+const SILENT: Duration = Duration::from_millis(2_500);
 
 /// How much is waiting, as it was last counted, and what that says of the log; and whether the database answers.
 #[derive(Debug, Default)]
@@ -248,7 +248,7 @@ pub struct Wiring<S: Saga> {
     /// Whose orders are whose.
     pub ownership: Ownership,
     /// How much is waiting, as it was last counted.
-    pub load: Arc<Load>,
+    pub load: Load,
 }
 
 impl<S: Saga> Wiring<S> {
@@ -277,7 +277,7 @@ impl<S: Saga> Wiring<S> {
             health,
             roster: Arc::default(),
             ownership: Ownership::default(),
-            load: Arc::default(),
+            load: Load::default(),
         })
     }
 

@@ -201,9 +201,13 @@ impl<S: Saga> Consumer<S> {
         }
     }
 
-    /// A message that has been in hand for long, while all that it needs is there, is stuck.
+    /// A database that does not answer is away. A message that has been in hand for long, while all that it needs is
+    /// there, is stuck.
     fn look(&self, reading: &mut Reading) {
         let health = &self.wiring.health;
+        if let Some(silence) = self.wiring.load.silence() {
+            health.set(Part::Database, Err(format!("no answer for {} s", silence.as_secs())));
+        }
         if ![Part::Database, Part::Provider, Part::EventLog].into_iter().all(|part| health.is_well(part)) {
             reading.excuse();
         }

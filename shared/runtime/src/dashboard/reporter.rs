@@ -1,15 +1,13 @@
-//! The reporter: sees once a second whether the database still answers, and says how its service is while anybody may be
-//! looking.
+//! The reporter: says once a second how its service is, while anybody may be looking.
 
 use super::Board;
 use super::snapshot::{Identity, Snapshot, process};
-use crate::actors::Load;
 use crate::actors::Wiring;
 use crate::actors::mailbox::{Mail, Meter};
 use crate::actors::roster::Roster;
 use crate::actors::supervisor::Child;
 use crate::clock::Clock;
-use crate::health::{Health, Part};
+use crate::health::Health;
 use crate::program::Ports;
 use crate::saga::Saga;
 use async_trait::async_trait;
@@ -33,7 +31,6 @@ struct Subject {
     identity: Identity,
     health: Arc<Health>,
     roster: Arc<Roster>,
-    load: Arc<Load>,
     metrics: Option<PrometheusHandle>,
     board: Arc<Board>,
     clock: Arc<dyn Clock>,
@@ -48,7 +45,6 @@ impl Reporter {
             identity: Identity { service: S::SERVICE, replica: process(), url: ports.url() },
             health: Arc::clone(&wiring.health),
             roster: Arc::clone(&wiring.roster),
-            load: Arc::clone(&wiring.load),
             metrics: ports.metrics.clone(),
             board: Arc::clone(&ports.board),
             clock: Arc::clone(&wiring.clock),
@@ -64,7 +60,7 @@ impl Reporter {
     }
 
     fn say(&self) {
-        let Subject { identity, health, roster, load: _, metrics, board, clock, started, meter: _ } = &*self.0;
+        let Subject { identity, health, roster, metrics, board, clock, started, meter: _ } = &*self.0;
         let text = metrics.as_ref().map(PrometheusHandle::render).unwrap_or_default();
         let now = (clock.now(), started.elapsed());
         let snapshot = Snapshot::of(identity, now, health, roster.report(), &text);
@@ -89,10 +85,6 @@ impl Actor for Reporter {
 
     async fn handle(&self, _: ActorRef<Mail<Tick>>, mail: Mail<Tick>, (): &mut ()) -> Result<(), ActorProcessingErr> {
         let (Tick, _handling) = mail.open();
-        if let Some(silence) = self.0.load.silence() {
-            let why = format!("the database has not answered for {} s", silence.as_secs());
-            self.0.health.set(Part::Database, Err(why));
-        }
         if self.0.board.is_watched() {
             self.say();
         }
