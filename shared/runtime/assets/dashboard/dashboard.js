@@ -64,6 +64,7 @@ function render() {
   const isWaiting = heardOf.isEmpty && !order;
   const body = isWaiting ? [h("p", { class: "empty" }, "Waiting for the first news of the services …")] : order ? orderView(context, order) : service ? serviceView(context, service) : systemView(context);
   patch(main, [h("div", { class: "view", key: order ? `order ${order}` : (service ?? "system") }, body)]);
+  scrollable();
   const title = order ? `Order ${order.slice(0, 8)}` : (service ?? "Whole system");
   document.title = `${title} · Order system`;
   if (!order && !heardOf.isEmpty) announce(summary(context.now));
@@ -75,6 +76,13 @@ function render() {
     }
     scrollTo = null;
   }
+}
+
+/** What is wider than its frame can be scrolled with the keyboard, too; what is not is no stop on the way. */
+function scrollable() {
+  const frames = [...main.querySelectorAll(".table-frame")];
+  const wide = frames.map((frame) => frame.scrollWidth > frame.clientWidth);
+  frames.forEach((frame, i) => (wide[i] ? frame.setAttribute("tabindex", "0") : frame.removeAttribute("tabindex")));
 }
 
 function views(service, order) {
@@ -148,7 +156,10 @@ askForKeyWith((status) =>
 function go(url) {
   history.pushState(null, "", url);
   scrollTo = true;
-  if (!url.hash.split("/")[3]) window.scrollTo(0, 0);
+  if (!url.hash.split("/")[3]) {
+    window.scrollTo(0, 0);
+    main.focus({ preventScroll: true });
+  }
   draw();
 }
 document.addEventListener("click", (event) => {

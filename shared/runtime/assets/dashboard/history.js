@@ -20,13 +20,12 @@ class Replica {
     this.arrived = 0;
   }
 
-  take(snapshot, now, skew) {
+  take(snapshot, now) {
     const at = Date.parse(snapshot.at);
     if (this.at !== undefined && at <= this.at) return;
-    // What comes in a row is history, sent as the stream began: it is as old as it says. Else it is as old as its way,
+    // What comes in a row is history, sent as the stream began: it is as old as it says. What comes alone is new,
     // whatever that computer's clock says.
-    const isLive = now - this.arrived > 500 && this.arrived > 0;
-    this.heardAt = isLive ? now : now - Math.max(0, now - at - skew);
+    this.isNew = now - this.arrived > 500 && this.arrived > 0;
     this.arrived = now;
     this.at = at;
     this.snapshot = snapshot;
@@ -34,6 +33,11 @@ class Replica {
     this.readings.push({ at, metrics: snapshot.metrics });
     while (this.readings.length > 2 && this.readings[0].at < at - WINDOW - 500) this.readings.shift();
     this.note();
+  }
+
+  /** When it was last heard of, by our clock, which is that much ahead of theirs. */
+  heardAt(skew) {
+    return this.isNew ? this.arrived : Math.min(this.arrived, this.at + skew);
   }
 
   /** Metrics at the beginning and the end of the window; null with the first snapshot. */
@@ -132,7 +136,7 @@ export class History {
     const key = `${snapshot.service}/${snapshot.replica}`;
     this.skew = Math.min(this.skew, now - Date.parse(snapshot.at));
     if (!this.replicas.has(key)) this.replicas.set(key, new Replica());
-    this.replicas.get(key).take(snapshot, now, this.skew);
+    this.replicas.get(key).take(snapshot, now);
   }
 
   get isEmpty() {
@@ -142,7 +146,7 @@ export class History {
   /** What there is to be said now: of every service that was ever heard of, in the order of the saga. */
   at(now) {
     for (const one of this.replicas.values()) {
-      one.silence = Math.max(0, now - one.heardAt);
+      one.silence = Math.max(0, now - one.heardAt(this.skew));
       one.isStale = one.silence > STALE;
     }
     for (const [key, one] of this.replicas) if (one.silence > 2 * STALE && this.#isReplaced(one)) this.replicas.delete(key);

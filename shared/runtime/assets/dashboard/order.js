@@ -85,7 +85,7 @@ export function orderView(context, id) {
         columns: [{ title: "Product" }, { title: "Quantity", number: true }, { title: "Unit price", unit: order.currency, number: true }],
         rows: order.items.map((item, i) => ({ key: i, cells: [item.productId, item.quantity.toLocaleString("en"), item.unitPrice.toLocaleString("en", { minimumFractionDigits: 2 })] })),
       }))),
-      h("p", { class: "links" }, elsewhere(context, id)),
+      h("p", null, elsewhere(context, id)),
       isOpen && h("p", null, h("button", { type: "button", class: "small", on: { click: () => cancelOrder(order).then((isDone) => isDone && current?.reload()) } }, "Cancel this order")),
     ),
     section("timeline", "The timeline as a list", entries(timeline, order, context.now.now)),

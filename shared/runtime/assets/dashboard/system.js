@@ -3,7 +3,7 @@
 import { charts, SYSTEM_CHARTS } from "./charts.js";
 import { spread } from "./figures.js";
 import { h } from "./dom.js";
-import { age, count, perSecond, plural, seconds, shortName } from "./format.js";
+import { count, perSecond, rate, seconds, shortName } from "./format.js";
 import { SERVICES } from "./history.js";
 import { badge, conditionBadge, conditionTone, empty, facts, placeOf, reasons, section, table, tile, viewOf } from "./pieces.js";
 import { sagaFlow } from "./saga-flow.js";
@@ -39,11 +39,12 @@ export function attention(context, { all }) {
     const value = all.shared(metric) ?? 0;
     return tile({ label, value, note, tone: value ? "warn" : "calm", href: placeOf(context, service, part) });
   });
+  // Each service keeps its own, so each has its own link.
   const letters = context.now.services.map((service) => ({ name: service.name, open: service.figures.shared("dead_letters_open") ?? 0 })).filter(({ open }) => open > 0);
-  const open = letters.reduce((sum, one) => sum + one.open, 0);
-  const first = letters[0]?.name ?? context.own;
-  tiles.splice(1, 0, tile({ label: "Open dead letters", value: open, note: open ? `at ${list.format(letters.map(({ name }) => shortName(name)))}` : "messages nobody could handle", tone: open ? "warn" : "calm", href: placeOf(context, first, "dead-letters") }));
-  return tiles;
+  if (letters.length === 0) letters.push({ name: context.own, open: 0 });
+  const note = (name, open) => (open ? `messages that ${shortName(name)} could not handle` : "messages that nobody could handle");
+  const more = letters.map(({ name, open }) => tile({ key: name, label: "Open dead letters", value: open, note: note(name, open), tone: open ? "warn" : "calm", href: placeOf(context, name, "dead-letters") }));
+  return [tiles[0], more, ...tiles.slice(1)];
 }
 
 function card(context, service) {
@@ -59,12 +60,13 @@ function card(context, service) {
     restarting.length > 0 && h("p", { class: "reason" }, `Starting: ${list.format(restarting)}`),
     facts([
       ["Processes", isSilent ? `0 of ${service.replicas.length}` : service.replicas.length > 1 ? `${figures.live.length} of ${service.replicas.length}` : "1"],
-      name === "notification-service" ? ["Notices sent", `${perSecond(figures.rate("notice_deliveries_total", { outcome: "sent" }))} /s`] : ["Events committed", `${perSecond(figures.rate("saga_events_total"))} /s`],
-      ["HTTP requests", `${perSecond(figures.rate("http_request_duration_seconds"))} /s`],
+      name === "notification-service" ? ["Notices sent", rate(figures.rate("notice_deliveries_total", { outcome: "sent" }))] : ["Events committed", rate(figures.rate("saga_events_total"))],
+      ["HTTP requests", rate(figures.rate("http_request_duration_seconds"))],
       ["Messages to read", count(figures.sum("kafka_consumer_lag") ?? 0)],
       ["Events to publish", count(figures.shared("outbox_pending"))],
       ["Orders in memory", count(figures.sum("actor_live", { kind: "order" }) ?? 0)],
     ]),
+    h("p", { class: "links" }, h("a", { href: viewOf(name) }, "Look inside"), !isSilent && name !== context.own && h("a", { href: `${service.url}${viewOf(name)}` }, "Its own dashboard"), !isSilent && h("a", { href: name === context.own ? "/docs" : `${service.url}/docs` }, "API docs")),
   );
 }
 
@@ -122,7 +124,7 @@ export function systemView(context) {
   const hasOrders = total("PENDING") > 0 || pending.payment + pending.stock > 0;
   return [
     h("div", { class: "title", key: "title" }, h("h1", null, "Whole system"), h("p", { class: `summary ${isBad ? "bad" : "ok"}` }, summary(now))),
-    section("attention", "Needs somebody", h("div", { class: "tiles" }, attention(context, now))),
+    section("attention", "Needs attention", h("div", { class: "tiles" }, attention(context, now))),
     section("services", "Services", h("ul", { class: "cards" }, now.services.map((service) => card(context, service)), unknown.map(unheard))),
     section(
       "flow",
@@ -131,12 +133,12 @@ export function systemView(context) {
       h(
         "div",
         { class: "tiles small" },
-        tile({ label: "accepted", value: `${perSecond(all.rate("orders_total", { status: "PENDING" }))} /s`, note: `${count(total("PENDING"))} since start` }),
+        tile({ label: "accepted", value: rate(all.rate("orders_total", { status: "PENDING" })), note: `${count(total("PENDING"))} since start` }),
         tile({ label: "wait for payment", value: pending.payment, note: "now" }),
         tile({ label: "wait for stock", value: pending.stock, note: "now" }),
-        tile({ label: "confirmed", value: `${perSecond(all.rate("orders_total", { status: "CONFIRMED" }))} /s`, note: `${count(total("CONFIRMED"))} since start` }),
-        tile({ label: "failed", value: `${perSecond(all.rate("orders_total", { status: "FAILED" }))} /s`, note: `${count(total("FAILED"))} since start` }),
-        tile({ label: "cancelled", value: `${perSecond(all.rate("orders_total", { status: "CANCELLED" }))} /s`, note: `${count(total("CANCELLED"))} since start` }),
+        tile({ label: "confirmed", value: rate(all.rate("orders_total", { status: "CONFIRMED" })), note: `${count(total("CONFIRMED"))} since start` }),
+        tile({ label: "failed", value: rate(all.rate("orders_total", { status: "FAILED" })), note: `${count(total("FAILED"))} since start` }),
+        tile({ label: "cancelled", value: rate(all.rate("orders_total", { status: "CANCELLED" })), note: `${count(total("CANCELLED"))} since start` }),
       ),
       h("p", { class: "hint" }, "Each box is a step and the event that tells of it: per second over the last 10 s on the left, since the services started on the right. Above the first arrows: orders that wait there now."),
       sagaFlow(all),
