@@ -65,7 +65,7 @@ export function partsTree(context, service, replica, isOwn) {
       restarts: part.restarts,
       lastError: part.lastError,
       figures,
-      isAlive: !isStale && figures.rate > 0,
+      isAlive: !isStale && part.state === "RUNNING" && figures.rate > 0,
       action: isHere && h("button", { type: "button", class: "small", "aria-label": `Restart ${part.kind}`, on: { click: () => restart(part.kind) } }, "Restart"),
     });
   });
@@ -81,7 +81,7 @@ export function partsTree(context, service, replica, isOwn) {
     level: 2,
     isLast: true,
     isUnderLast: at === parts.length - 1,
-    state: badge(live > 0 ? "ok" : "calm", live > 0 ? "in memory" : "none in play"),
+    state: badge(live > 0 ? "ok" : "calm", live > 0 ? "live" : "none"),
     restarts: total(metrics, "actor_restarts_total", { kind: "order" }) ?? 0,
     figures,
     isAlive: !isStale && figures.rate > 0,

@@ -106,7 +106,7 @@ function table(steps) {
     "table",
     { class: "flow-table" },
     h("caption", { class: "hidden" }, "Steps of the saga"),
-    h("thead", null, h("tr", null, ["Step", "Service", "Per second", "Since start"].map((head, i) => h("th", { scope: "col", class: i > 1 ? "number" : i === 1 && "service" }, head)))),
+    h("thead", null, h("tr", null, [["Step"], ["Service"], ["Rate", "/s"], ["Total", "since start"]].map(([head, unit], i) => h("th", { scope: "col", class: i > 1 ? "number" : i === 1 && "service" }, head, unit && h("small", null, unit))))),
     h("tbody", null, steps.map(({ id, title, says, service, rate, total, tone }) =>
       h(
         "tr",
