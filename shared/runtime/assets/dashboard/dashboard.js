@@ -20,14 +20,17 @@ const context = { history: heardOf, own: undefined, isWhole: false, now: heardOf
 
 let connection = { isConnected: false, since: Date.now() };
 let stream = null;
+// Without a connection nobody is silent but we: then the page stands still where it last heard something.
+let isHearing = false;
+let heardAt = Date.now();
 let isTold = false;
 
 // What is open: the whole system, a service, or an order. /dashboard alone is what the server thinks best.
 function route() {
   const order = location.pathname.match(/^\/dashboard\/orders\/([^/]+)\/?$/);
   if (order) return { order: decodeURIComponent(order[1]) };
-  const [, view, service, part] = location.hash.split("/");
-  if (view === "services" && service) return { service, part };
+  const [, view, service, part, detail] = location.hash.split("/");
+  if (view === "services" && service) return { service, part, detail };
   if (view === "system") return { part: service };
   return context.isWhole || !context.own ? {} : { service: context.own };
 }
@@ -56,15 +59,16 @@ function draw(isUrgent = true) {
 
 function render() {
   const now = Date.now();
-  const { service, order, part } = route();
-  context.now = heardOf.at(now);
+  const { service, order, part, detail } = route();
+  context.now = heardOf.at(isHearing ? now : heardAt);
   if (!order) leaveOrder();
   showConnection(now);
   patch(document.getElementById("views"), [views(service, order)]);
   const isWaiting = heardOf.isEmpty && !order;
-  const body = isWaiting ? [h("p", { class: "empty" }, "Waiting for the first news of the services …")] : order ? orderView(context, order) : service ? serviceView(context, service) : systemView(context);
+  const body = isWaiting ? [h("p", { class: "empty" }, "Waiting for the first news of the services …")] : order ? orderView(context, order) : service ? serviceView(context, service, detail) : systemView(context);
   patch(main, [h("div", { class: "view", key: order ? `order ${order}` : (service ?? "system") }, body)]);
   scrollable();
+  main.classList.toggle("old", !isHearing && !heardOf.isEmpty);
   const title = order ? `Order ${order.slice(0, 8)}` : (service ?? "Whole system");
   document.title = `${title} · Order system`;
   if (!order && !heardOf.isEmpty) announce(summary(context.now));
@@ -120,7 +124,9 @@ function heard({ name, data }) {
     Object.assign(context, { own: said.service, isWhole: said.whole, ownReplica: said.replica });
     draw();
   } else if (name === "snapshot") {
-    heardOf.take(said, Date.now());
+    heardAt = Date.now();
+    isHearing = true;
+    heardOf.take(said, heardAt);
     draw(!isTold);
     isTold = true;
   }
@@ -130,6 +136,7 @@ function connect() {
   stream = new AbortController();
   follow("/dashboard/events", stream.signal, heard, (isConnected, _pause, isRefused) => {
     if (isConnected !== connection.isConnected) connection = { isConnected, since: Date.now() };
+    isHearing &&= isConnected;
     connection.isRefused = isRefused;
     draw();
   });
@@ -164,9 +171,14 @@ function go(url) {
 }
 document.addEventListener("click", (event) => {
   const link = event.target.closest?.("a[href]");
+  if (link?.className === "skip") {
+    event.preventDefault();
+    main.focus();
+    return;
+  }
   if (!link || event.defaultPrevented || event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
   const url = new URL(link.href);
-  if (url.origin !== location.origin || !/^\/dashboard(\/orders\/[^/]+)?\/?$/.test(url.pathname) || url.hash === "#main") return;
+  if (url.origin !== location.origin || !/^\/dashboard(\/orders\/[^/]+)?\/?$/.test(url.pathname)) return;
   event.preventDefault();
   go(url);
 });
@@ -186,6 +198,8 @@ document.addEventListener("visibilitychange", () => {
     leaving = setTimeout(() => {
       stream?.abort();
       stream = null;
+      isHearing = false;
+      connection = { isConnected: false, since: Date.now() };
     }, HIDDEN_FOR);
     return;
   }

@@ -68,7 +68,7 @@ class Replica {
 }
 
 /** The figures of one service, or of all, over their processes. */
-export class Figures {
+class Figures {
   constructor(replicas) {
     this.replicas = replicas;
     this.live = replicas.filter((one) => !one.isStale);

@@ -3,7 +3,7 @@
 
 import { age, seconds, words } from "./format.js";
 
-export const LANES = ["order", "payment", "inventory", "notification"];
+const LANES = ["order", "payment", "inventory", "notification"];
 const lane = (service) => LANES.indexOf(service.replace(/-service$/, ""));
 
 /** Which services read an event. */

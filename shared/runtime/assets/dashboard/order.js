@@ -93,7 +93,7 @@ export function orderView(context, id) {
 }
 
 function missing(error) {
-  if (error.status === 404 || error.status === 400) return h("div", { class: "panel" }, h("p", null, h("b", null, "There is no order with this id."), " It is a UUID, as POST /api/orders answers it. Was it placed at another system, or mistyped?"));
+  if (error.status === 404 || error.status === 400) return h("div", { class: "panel" }, h("p", null, h("b", null, "There is no order with this id."), " It is a UUID, as POST /api/orders answers it. Was it placed at another system, or mistyped? ", h("a", { href: "/dashboard#/services/order-service/orders" }, "See the newest orders"), "."));
   return h("p", { class: "summary bad" }, `The order cannot be read: ${error.message}`);
 }
 

@@ -4,11 +4,11 @@ import { charts, serviceCharts } from "./charts.js";
 import { h } from "./dom.js";
 import { quantile, spread, series } from "./figures.js";
 import { age, count, pair, perSecond, rate, seconds, shortName } from "./format.js";
-import { attentionList, deadLetterList, stuckList } from "./lists.js";
+import { attentionList, deadLetterList, orderList, stuckList } from "./lists.js";
 import { partsTree } from "./parts-tree.js";
 import { badge, checkName, conditionBadge, conditionTone, empty, facts, reasons, section, table } from "./pieces.js";
 
-export function serviceView(context, name) {
+export function serviceView(context, name, detail) {
   const service = context.now.services.find((one) => one.name === name);
   if (!service) {
     return [h("div", { class: "title", key: "title" }, h("h1", null, `${shortName(name)}-service`)), empty("Nothing was heard of this service yet. Does it run, and on the same event log?")];
@@ -38,6 +38,7 @@ export function serviceView(context, name) {
     section("charts", "The last five minutes", charts(serviceCharts(name), context.history, context.now.now, name)),
     h("div", { class: "columns wide", key: "flow" }, section("outbox", "Outbox and journal", outbox(figures)), section("lag", "Consumer lag", lag(service))),
     section("http", "HTTP", routes(figures)),
+    name === "order-service" && section("orders", "Newest orders", orderList(context, service, isOwn, detail)),
     lists.filter(([isFirst]) => !isFirst).map(([, list]) => list),
   ];
 }

@@ -89,7 +89,7 @@ function outcomes({ all }) {
         ? empty("No order has failed since the start.")
         : table({
             caption: "Failed orders by code",
-            columns: [{ title: "Code" }, { title: "Per second", number: true }, { title: "Since start", number: true }],
+            columns: [{ title: "Code" }, { title: "Rate", unit: "/s", number: true }, { title: "Total", unit: "since start", number: true }],
             rows: failures.map((code) => ({
               key: code,
               cells: [[CODES[code] ?? code, h("small", null, code)], perSecond(all.rate("order_failures_total", { code })), count(all.sum("order_failures_total", { code }))],
@@ -117,6 +117,7 @@ function outcomes({ all }) {
 export function systemView(context) {
   const { now } = context;
   const { all } = now;
+  const orders = (status) => placeOf(context, "order-service", status ? `orders/${status}` : "orders");
   const total = (status) => all.sum("orders_total", { status }) ?? 0;
   const pending = { payment: all.shared("orders_by_stage", { stage: "AWAITING_PAYMENT" }) ?? 0, stock: all.shared("orders_by_stage", { stage: "AWAITING_INVENTORY" }) ?? 0 };
   const unknown = SERVICES.filter((name) => !now.services.some((service) => service.name === name));
@@ -133,12 +134,12 @@ export function systemView(context) {
       h(
         "div",
         { class: "tiles small" },
-        tile({ label: "accepted", value: rate(all.rate("orders_total", { status: "PENDING" })), note: `${count(total("PENDING"))} since start` }),
-        tile({ label: "wait for payment", value: pending.payment, note: "now" }),
-        tile({ label: "wait for stock", value: pending.stock, note: "now" }),
-        tile({ label: "confirmed", value: rate(all.rate("orders_total", { status: "CONFIRMED" })), note: `${count(total("CONFIRMED"))} since start` }),
-        tile({ label: "failed", value: rate(all.rate("orders_total", { status: "FAILED" })), note: `${count(total("FAILED"))} since start` }),
-        tile({ label: "cancelled", value: rate(all.rate("orders_total", { status: "CANCELLED" })), note: `${count(total("CANCELLED"))} since start` }),
+        tile({ href: orders(), label: "accepted", value: rate(all.rate("orders_total", { status: "PENDING" })), note: `${count(total("PENDING"))} since start` }),
+        tile({ href: orders("PENDING"), label: "wait for payment", value: pending.payment, note: "now" }),
+        tile({ href: orders("PENDING"), label: "wait for stock", value: pending.stock, note: "now" }),
+        tile({ href: orders("CONFIRMED"), label: "confirmed", value: rate(all.rate("orders_total", { status: "CONFIRMED" })), note: `${count(total("CONFIRMED"))} since start` }),
+        tile({ href: orders("FAILED"), label: "failed", value: rate(all.rate("orders_total", { status: "FAILED" })), note: `${count(total("FAILED"))} since start` }),
+        tile({ href: orders("CANCELLED"), label: "cancelled", value: rate(all.rate("orders_total", { status: "CANCELLED" })), note: `${count(total("CANCELLED"))} since start` }),
       ),
       h("p", { class: "hint" }, "Each box is a step and the event that tells of it: per second over the last 10 s on the left, since the services started on the right. Above the first arrows: orders that wait there now."),
       sagaFlow(all),
