@@ -23,7 +23,6 @@ let stream = null;
 // Without a connection nobody is silent but we: then the page stands still where it last heard something.
 let isHearing = false;
 let heardAt = Date.now();
-let isTold = false;
 
 // What is open: the whole system, a service, or an order. /dashboard alone is what the server thinks best.
 function route() {
@@ -61,6 +60,8 @@ function render() {
   const now = Date.now();
   const { service, order, part, detail } = route();
   context.now = heardOf.at(isHearing ? now : heardAt);
+  const isOld = !isHearing && !heardOf.isEmpty;
+  context.isOld = isOld;
   if (!order) leaveOrder();
   showConnection(now);
   patch(document.getElementById("views"), [views(service, order)]);
@@ -68,10 +69,10 @@ function render() {
   const body = isWaiting ? [h("p", { class: "empty" }, "Waiting for the first news of the services …")] : order ? orderView(context, order) : service ? serviceView(context, service, detail) : systemView(context);
   patch(main, [h("div", { class: "view", key: order ? `order ${order}` : (service ?? "system") }, body)]);
   scrollable();
-  main.classList.toggle("old", !isHearing && !heardOf.isEmpty);
+  for (const element of [main, document.getElementById("views")]) element.classList.toggle("old", isOld);
   const title = order ? `Order ${order.slice(0, 8)}` : (service ?? "Whole system");
   document.title = `${title} · Order system`;
-  if (!order && !heardOf.isEmpty) announce(summary(context.now));
+  if (!order && !heardOf.isEmpty && !isOld) announce(summary(context.now));
   if (scrollTo !== null && !isWaiting) {
     const target = scrollTo && part ? document.getElementById(part) : null;
     if (target) {
@@ -126,9 +127,7 @@ function heard({ name, data }) {
   } else if (name === "snapshot") {
     heardAt = Date.now();
     isHearing = true;
-    heardOf.take(said, heardAt);
-    draw(!isTold);
-    isTold = true;
+    draw(heardOf.take(said, heardAt));
   }
 }
 

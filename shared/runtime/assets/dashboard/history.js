@@ -22,11 +22,16 @@ class Replica {
 
   take(snapshot, now) {
     const at = Date.parse(snapshot.at);
+    this.hasTurned = false;
     if (this.at !== undefined && at <= this.at) return;
     // What comes in a row is history, sent as the stream began: it is as old as it says. What comes alone is new,
     // whatever that computer's clock says.
     this.isNew = now - this.arrived > 500 && this.arrived > 0;
     this.arrived = now;
+    const { status, checks, parts } = snapshot;
+    const condition = JSON.stringify([status, checks, parts.map(({ state, restarts }) => [state, restarts])]);
+    this.hasTurned = condition !== this.condition;
+    this.condition = condition;
     this.at = at;
     this.snapshot = snapshot;
     this.startedAt = at - snapshot.upSeconds * 1000;
@@ -132,11 +137,13 @@ export class History {
     this.skew = Infinity;
   }
 
+  /** Takes note of a snapshot; true if the process is in another condition than before, which is not to wait. */
   take(snapshot, now) {
     const key = `${snapshot.service}/${snapshot.replica}`;
     this.skew = Math.min(this.skew, now - Date.parse(snapshot.at));
     if (!this.replicas.has(key)) this.replicas.set(key, new Replica());
     this.replicas.get(key).take(snapshot, now);
+    return this.replicas.get(key).hasTurned;
   }
 
   get isEmpty() {

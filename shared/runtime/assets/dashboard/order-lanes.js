@@ -37,7 +37,7 @@ function drawn(row, places) {
       arrows(from, ends, y - 14, "coming"),
       h("circle", { class: "sent coming", cx: from, cy: y - 14, r: 4.5 }),
       h("text", { class: "said coming", x: textX, y: y - 23, "text-anchor": "middle" }, text),
-      row.wait && h("text", { class: `wait ${row.isLate ? "late" : ""}`, x: textX, y: y + 4, "text-anchor": "middle" }, row.wait),
+      row.wait && h("text", { class: `countdown ${row.isLate ? "late" : ""}`, x: textX, y: y + 4, "text-anchor": "middle" }, row.wait),
     ],
     REQUEST: () => [
       h("path", { class: "said", d: `M${from - 34} ${y}H${from - 6}`, "marker-end": "url(#arrow-said)" }),

@@ -74,6 +74,6 @@ export const empty = (...words) => h("p", { class: "empty" }, words);
 /** Where a service's view is: on this page, or for what only that service can do, on its own. */
 export const viewOf = (service, part) => `/dashboard#/services/${service}${part ? `/${part}` : ""}`;
 export function placeOf(context, service, part) {
-  const url = context.history.at(Date.now()).services.find((one) => one.name === service)?.url;
+  const url = context.now.services.find((one) => one.name === service)?.url;
   return service === context.own || !url ? viewOf(service, part) : `${url}${viewOf(service, part)}`;
 }

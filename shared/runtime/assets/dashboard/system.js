@@ -124,7 +124,7 @@ export function systemView(context) {
   const isBad = now.services.some((service) => service.condition !== "UP") || unknown.length > 0;
   const hasOrders = total("PENDING") > 0 || pending.payment + pending.stock > 0;
   return [
-    h("div", { class: "title", key: "title" }, h("h1", null, "Whole system"), h("p", { class: `summary ${isBad ? "bad" : "ok"}` }, summary(now))),
+    h("div", { class: "title", key: "title" }, h("h1", null, "Whole system"), h("p", { class: `summary ${isBad ? "bad" : "ok"}` }, context.isOld && "When last heard: ", summary(now))),
     section("attention", "Needs attention", h("div", { class: "tiles" }, attention(context, now))),
     section("services", "Services", h("ul", { class: "cards" }, now.services.map((service) => card(context, service)), unknown.map(unheard))),
     section(
