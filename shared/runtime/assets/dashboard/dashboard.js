@@ -24,10 +24,18 @@ let stream = null;
 let isHearing = false;
 let heardAt = Date.now();
 
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text; // Somebody mistyped it: no order has such an id.
+  }
+}
+
 // What is open: the whole system, a service, or an order. /dashboard alone is what the server thinks best.
 function route() {
   const order = location.pathname.match(/^\/dashboard\/orders\/([^/]+)\/?$/);
-  if (order) return { order: decodeURIComponent(order[1]) };
+  if (order) return { order: decoded(order[1]) };
   const [, view, service, part, detail] = location.hash.split("/");
   if (view === "services" && service) return { service, part, detail };
   if (view === "system") return { part: service };

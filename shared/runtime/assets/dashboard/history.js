@@ -8,6 +8,8 @@ import { MEASURES } from "./measures.js";
 const WINDOW = 10_000;
 /** What charts show. */
 export const SPAN = 300_000;
+/** For so many seconds a value is that of the chart, too, while none comes. */
+const CARRY = 5;
 /** Silence of this length is told. */
 const STALE = 3_000;
 export const SERVICES = ["order-service", "payment-service", "inventory-service", "notification-service"];
@@ -67,8 +69,10 @@ class Replica {
     }
   }
 
+  /** What was said then, or shortly before: the past may be told with gaps. */
   point(second) {
-    return this.points.get(second) ?? this.points.get(second - 1);
+    for (let back = 0; back < CARRY; back += 1) if (this.points.has(second - back)) return this.points.get(second - back);
+    return undefined;
   }
 }
 

@@ -91,7 +91,7 @@ export function layout(timeline, order, { width, now }) {
   };
   const x = (index) => lanes[index].x;
   const rows = [];
-  const first = Date.parse(timeline.entries[0]?.at ?? now);
+  const first = timeline.entries.length ? Date.parse(timeline.entries[0].at) : now;
   let y = TOP;
   let before = first;
   let told = "";

@@ -62,7 +62,7 @@ const arrows = (from, ends, y, kind) => ends.map((to) => h("path", { class: kind
 function pill(x, y, text, tone, { isNarrow, wide }) {
   // Two lines where one would run into the next lane.
   const lines = isNarrow && text.length > 9 ? text.split(" ") : [text];
-  const width = Math.max(...lines.map(wide)) + (isNarrow ? 8 : 20);
+  const width = Math.max(...lines.map(wide)) + (isNarrow ? 9 : 30);
   const height = 8 + lines.length * 14;
   return [
     h("rect", { class: `pill ${tone}`, x: x - width / 2, y: y - height / 2, width, height, rx: Math.min(11, height / 2) }),
@@ -75,12 +75,12 @@ const KINDS = { REQUEST: "request of a caller", DEADLINE: "by the clock", TRANSI
 export function entries(timeline, order, now) {
   const rows = rowsOf(timeline, order).map((row, i) => ({
     key: i,
-    cells: [clock(row.at), row.kind === "EVENT" ? [row.name, h("small", null, `event of ${shortName(row.service)}`), h("small", { class: "event-id" }, row.eventId)] : [words(row.kind === "STATE" ? row.money : row.name), h("small", null, KINDS[row.kind])], words(row.status), words(row.moneyNow)],
+    cells: [clock(row.at), row.kind === "EVENT" ? [row.name, h("small", null, `event, sent by ${shortName(row.service)}`), h("small", { class: "event-id" }, row.eventId)] : [words(row.kind === "STATE" ? row.money : row.name), h("small", null, KINDS[row.kind])], words(row.status), words(row.moneyNow)],
   }));
   const coming = timeline.next.map((step, i) => ({
     key: `next-${i}`,
     class: "coming",
-    cells: [countdown(step.deadline, now) || "later", [step.events.join(" or "), h("small", null, `still to come, of ${shortName(step.service)}`)], "", ""],
+    cells: [countdown(step.deadline, now) || "later", [step.events.join(" or "), h("small", null, `still to come, from ${shortName(step.service)}`)], "", ""],
   }));
   return table({
     caption: "Timeline of the order, with the steps still to come",

@@ -69,7 +69,7 @@ export function orderView(context, id) {
       order.reason && h("p", { class: "summary bad" }, `${order.reason.message} `, h("small", null, order.reason.code)),
       error && h("p", { class: "reason" }, `It could not be read again: ${error.message}`),
     ),
-    section("lanes", "What happened, and what is to come", h("p", { class: "hint" }, "Time runs down. Each arrow is an event on the log, from the service that sent it to those that read it; times are when order-service took note. The line of the order lane shows its status, that of the payment lane the money."), h("div", { class: "lanes-frame", mount: () => {}, fresh: (frame) => fresh(frame, context) })),
+    section("lanes", "What happened, and what is to come", h("p", { class: "hint" }, "Time runs down. Each arrow is an event on the log, from the service that sent it to those that read it; times are when order-service took note. The line of the order lane shows its status, that of the payment lane the money."), timeline.entries.length === 0 && empty("This order is from before there were timelines."), h("div", { class: "lanes-frame", mount: () => {}, fresh: (frame) => fresh(frame, context) })),
     section(
       "facts",
       "The order",

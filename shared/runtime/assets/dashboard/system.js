@@ -19,15 +19,14 @@ const list = new Intl.ListFormat("en");
 
 /** How everything is, in a sentence. Read aloud when it changes, so it holds no figures that move. */
 export function summary({ services }) {
-  const missing = SERVICES.filter((name) => !services.some((service) => service.name === name)).map(shortName);
+  const missing = SERVICES.filter((name) => !services.some((service) => service.name === name));
   const said = services.filter((service) => service.condition !== "UP").map((service) => {
     const words = { DEGRADED: "is degraded", DOWN: "is down", SILENT: "is not heard of" };
-    return `${shortName(service.name)} ${words[service.condition]}`;
+    return `${service.name} ${words[service.condition]}`;
   });
   if (missing.length) said.push(`nothing was heard of ${list.format(missing)} yet`);
   if (said.length === 0) return "All services are up.";
-  const text = list.format(said);
-  return `${text[0].toUpperCase()}${text.slice(1)}.`;
+  return `Not all is well: ${list.format(said)}.`;
 }
 
 export function attention(context, { all }) {
@@ -57,7 +56,7 @@ function card(context, service) {
     h("h3", null, h("a", { href: viewOf(name) }, h("span", { class: `dot ${shortName(name)}`, "aria-hidden": "true" }), shortName(name)), conditionBadge(condition)),
     h("p", { class: "does" }, DOES[name]),
     reasons(service).map((reason) => h("p", { class: "reason", key: reason.slice(0, 24) }, reason)),
-    restarting.length > 0 && h("p", { class: "reason" }, `Starting: ${list.format(restarting)}`),
+    reasons(service).length === 0 && restarting.length > 0 && h("p", { class: "reason" }, `Starting: ${list.format(restarting)}`),
     facts([
       ["Processes", isSilent ? `0 of ${service.replicas.length}` : service.replicas.length > 1 ? `${figures.live.length} of ${service.replicas.length}` : "1"],
       name === "notification-service" ? ["Notices sent", rate(figures.rate("notice_deliveries_total", { outcome: "sent" }))] : ["Events committed", rate(figures.rate("saga_events_total"))],
@@ -121,10 +120,11 @@ export function systemView(context) {
   const total = (status) => all.sum("orders_total", { status }) ?? 0;
   const pending = { payment: all.shared("orders_by_stage", { stage: "AWAITING_PAYMENT" }) ?? 0, stock: all.shared("orders_by_stage", { stage: "AWAITING_INVENTORY" }) ?? 0 };
   const unknown = SERVICES.filter((name) => !now.services.some((service) => service.name === name));
-  const isBad = now.services.some((service) => service.condition !== "UP") || unknown.length > 0;
+  const isBad = now.services.some(({ condition }) => condition === "DOWN" || condition === "SILENT") || unknown.length > 0;
+  const tone = isBad ? "bad" : now.services.some(({ condition }) => condition !== "UP") ? "warn" : "ok";
   const hasOrders = total("PENDING") > 0 || pending.payment + pending.stock > 0;
   return [
-    h("div", { class: "title", key: "title" }, h("h1", null, "Whole system"), h("p", { class: `summary ${isBad ? "bad" : "ok"}` }, context.isOld && "When last heard: ", summary(now))),
+    h("div", { class: "title", key: "title" }, h("h1", null, "Whole system"), h("p", { class: `summary ${tone}` }, context.isOld && "When last heard: ", summary(now))),
     section("attention", "Needs attention", h("div", { class: "tiles" }, attention(context, now))),
     section("services", "Services", h("ul", { class: "cards" }, now.services.map((service) => card(context, service)), unknown.map(unheard))),
     section(
