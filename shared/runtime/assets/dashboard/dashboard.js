@@ -20,14 +20,24 @@ const context = { history: heardOf, own: undefined, isWhole: false, now: heardOf
 
 let connection = { isConnected: false, since: Date.now() };
 let stream = null;
-let isTold = false;
+// Without a connection nobody is silent but we: then the page stands still where it last heard something.
+let isHearing = false;
+let heardAt = Date.now();
+
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text; // Somebody mistyped it: no order has such an id.
+  }
+}
 
 // What is open: the whole system, a service, or an order. /dashboard alone is what the server thinks best.
 function route() {
   const order = location.pathname.match(/^\/dashboard\/orders\/([^/]+)\/?$/);
-  if (order) return { order: decodeURIComponent(order[1]) };
-  const [, view, service, part] = location.hash.split("/");
-  if (view === "services" && service) return { service, part };
+  if (order) return { order: decoded(order[1]) };
+  const [, view, service, part, detail] = location.hash.split("/");
+  if (view === "services" && service) return { service, part, detail };
   if (view === "system") return { part: service };
   return context.isWhole || !context.own ? {} : { service: context.own };
 }
@@ -56,17 +66,21 @@ function draw(isUrgent = true) {
 
 function render() {
   const now = Date.now();
-  const { service, order, part } = route();
-  context.now = heardOf.at(now);
+  const { service, order, part, detail } = route();
+  context.now = heardOf.at(isHearing ? now : heardAt);
+  const isOld = !isHearing && !heardOf.isEmpty;
+  context.isOld = isOld;
   if (!order) leaveOrder();
   showConnection(now);
   patch(document.getElementById("views"), [views(service, order)]);
   const isWaiting = heardOf.isEmpty && !order;
-  const body = isWaiting ? [h("p", { class: "empty" }, "Waiting for the first news of the services …")] : order ? orderView(context, order) : service ? serviceView(context, service) : systemView(context);
+  const body = isWaiting ? [h("p", { class: "empty" }, "Waiting for the first news of the services …")] : order ? orderView(context, order) : service ? serviceView(context, service, detail) : systemView(context);
   patch(main, [h("div", { class: "view", key: order ? `order ${order}` : (service ?? "system") }, body)]);
+  scrollable();
+  for (const element of [main, document.getElementById("views")]) element.classList.toggle("old", isOld);
   const title = order ? `Order ${order.slice(0, 8)}` : (service ?? "Whole system");
   document.title = `${title} · Order system`;
-  if (!order && !heardOf.isEmpty) announce(summary(context.now));
+  if (!order && !heardOf.isEmpty && !isOld) announce(summary(context.now));
   if (scrollTo !== null && !isWaiting) {
     const target = scrollTo && part ? document.getElementById(part) : null;
     if (target) {
@@ -75,6 +89,13 @@ function render() {
     }
     scrollTo = null;
   }
+}
+
+/** What is wider than its frame can be scrolled with the keyboard, too; what is not is no stop on the way. */
+function scrollable() {
+  const frames = [...main.querySelectorAll(".table-frame")];
+  const wide = frames.map((frame) => frame.scrollWidth > frame.clientWidth);
+  frames.forEach((frame, i) => (wide[i] ? frame.setAttribute("tabindex", "0") : frame.removeAttribute("tabindex")));
 }
 
 function views(service, order) {
@@ -112,9 +133,9 @@ function heard({ name, data }) {
     Object.assign(context, { own: said.service, isWhole: said.whole, ownReplica: said.replica });
     draw();
   } else if (name === "snapshot") {
-    heardOf.take(said, Date.now());
-    draw(!isTold);
-    isTold = true;
+    heardAt = Date.now();
+    isHearing = true;
+    draw(heardOf.take(said, heardAt));
   }
 }
 
@@ -122,6 +143,7 @@ function connect() {
   stream = new AbortController();
   follow("/dashboard/events", stream.signal, heard, (isConnected, _pause, isRefused) => {
     if (isConnected !== connection.isConnected) connection = { isConnected, since: Date.now() };
+    isHearing &&= isConnected;
     connection.isRefused = isRefused;
     draw();
   });
@@ -148,14 +170,22 @@ askForKeyWith((status) =>
 function go(url) {
   history.pushState(null, "", url);
   scrollTo = true;
-  if (!url.hash.split("/")[3]) window.scrollTo(0, 0);
+  if (!url.hash.split("/")[3]) {
+    window.scrollTo(0, 0);
+    main.focus({ preventScroll: true });
+  }
   draw();
 }
 document.addEventListener("click", (event) => {
   const link = event.target.closest?.("a[href]");
+  if (link?.className === "skip") {
+    event.preventDefault();
+    main.focus();
+    return;
+  }
   if (!link || event.defaultPrevented || event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
   const url = new URL(link.href);
-  if (url.origin !== location.origin || !/^\/dashboard(\/orders\/[^/]+)?\/?$/.test(url.pathname) || url.hash === "#main") return;
+  if (url.origin !== location.origin || !/^\/dashboard(\/orders\/[^/]+)?\/?$/.test(url.pathname)) return;
   event.preventDefault();
   go(url);
 });
@@ -175,6 +205,8 @@ document.addEventListener("visibilitychange", () => {
     leaving = setTimeout(() => {
       stream?.abort();
       stream = null;
+      isHearing = false;
+      connection = { isConnected: false, since: Date.now() };
     }, HIDDEN_FOR);
     return;
   }

@@ -16,11 +16,20 @@ export function perSecond(value) {
   return value === 0 ? "0" : value < 0.01 ? "< 0.01" : value >= 1000 ? grouped.format(value) : plain(value, value >= 99.95 ? 0 : 1 + (value < 0.95));
 }
 
+export const rate = (value) => (value === null || value === undefined ? NONE : `${perSecond(value)} /s`);
+
 export function seconds(value) {
   if (value === null || value === undefined) return NONE;
   if (value === Infinity) return "> 10 s";
   if (value >= 0.9995) return `${plain(value, digits(value))} s`;
   return value === 0 ? "0 ms" : `${plain(value * 1000, digits(value * 1000))} ms`;
+}
+
+/** The middle and the slow end, with their unit once if it is the same. */
+export function pair({ p50, p99 }) {
+  if (p50 === null) return NONE;
+  const [middle, slow] = [seconds(p50), seconds(p99)];
+  return middle.endsWith(" ms") && slow.endsWith(" ms") ? `${middle.slice(0, -3)} / ${slow}` : `${middle} / ${slow}`;
 }
 
 /** How long ago or how long still, in seconds. */

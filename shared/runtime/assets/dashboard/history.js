@@ -8,6 +8,8 @@ import { MEASURES } from "./measures.js";
 const WINDOW = 10_000;
 /** What charts show. */
 export const SPAN = 300_000;
+/** For so many seconds a value is that of the chart, too, while none comes. */
+const CARRY = 5;
 /** Silence of this length is told. */
 const STALE = 3_000;
 export const SERVICES = ["order-service", "payment-service", "inventory-service", "notification-service"];
@@ -20,20 +22,29 @@ class Replica {
     this.arrived = 0;
   }
 
-  take(snapshot, now, skew) {
+  take(snapshot, now) {
     const at = Date.parse(snapshot.at);
+    this.hasTurned = false;
     if (this.at !== undefined && at <= this.at) return;
-    // What comes in a row is history, sent as the stream began: it is as old as it says. Else it is as old as its way,
+    // What comes in a row is history, sent as the stream began: it is as old as it says. What comes alone is new,
     // whatever that computer's clock says.
-    const isLive = now - this.arrived > 500 && this.arrived > 0;
-    this.heardAt = isLive ? now : now - Math.max(0, now - at - skew);
+    this.isNew = now - this.arrived > 500 && this.arrived > 0;
     this.arrived = now;
+    const { status, checks, parts } = snapshot;
+    const condition = JSON.stringify([status, checks, parts.map(({ state, restarts }) => [state, restarts])]);
+    this.hasTurned = condition !== this.condition;
+    this.condition = condition;
     this.at = at;
     this.snapshot = snapshot;
     this.startedAt = at - snapshot.upSeconds * 1000;
     this.readings.push({ at, metrics: snapshot.metrics });
     while (this.readings.length > 2 && this.readings[0].at < at - WINDOW - 500) this.readings.shift();
     this.note();
+  }
+
+  /** When it was last heard of, by our clock, which is that much ahead of theirs. */
+  heardAt(skew) {
+    return this.isNew ? this.arrived : Math.min(this.arrived, this.at + skew);
   }
 
   /** Metrics at the beginning and the end of the window; null with the first snapshot. */
@@ -58,13 +69,15 @@ class Replica {
     }
   }
 
+  /** What was said then, or shortly before: the past may be told with gaps. */
   point(second) {
-    return this.points.get(second) ?? this.points.get(second - 1);
+    for (let back = 0; back < CARRY; back += 1) if (this.points.has(second - back)) return this.points.get(second - back);
+    return undefined;
   }
 }
 
 /** The figures of one service, or of all, over their processes. */
-export class Figures {
+class Figures {
   constructor(replicas) {
     this.replicas = replicas;
     this.live = replicas.filter((one) => !one.isStale);
@@ -128,11 +141,13 @@ export class History {
     this.skew = Infinity;
   }
 
+  /** Takes note of a snapshot; true if the process is in another condition than before, which is not to wait. */
   take(snapshot, now) {
     const key = `${snapshot.service}/${snapshot.replica}`;
     this.skew = Math.min(this.skew, now - Date.parse(snapshot.at));
     if (!this.replicas.has(key)) this.replicas.set(key, new Replica());
-    this.replicas.get(key).take(snapshot, now, this.skew);
+    this.replicas.get(key).take(snapshot, now);
+    return this.replicas.get(key).hasTurned;
   }
 
   get isEmpty() {
@@ -142,7 +157,7 @@ export class History {
   /** What there is to be said now: of every service that was ever heard of, in the order of the saga. */
   at(now) {
     for (const one of this.replicas.values()) {
-      one.silence = Math.max(0, now - one.heardAt);
+      one.silence = Math.max(0, now - one.heardAt(this.skew));
       one.isStale = one.silence > STALE;
     }
     for (const [key, one] of this.replicas) if (one.silence > 2 * STALE && this.#isReplaced(one)) this.replicas.delete(key);

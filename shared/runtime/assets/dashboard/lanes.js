@@ -3,7 +3,7 @@
 
 import { age, seconds, words } from "./format.js";
 
-export const LANES = ["order", "payment", "inventory", "notification"];
+const LANES = ["order", "payment", "inventory", "notification"];
 const lane = (service) => LANES.indexOf(service.replace(/-service$/, ""));
 
 /** Which services read an event. */
@@ -79,7 +79,7 @@ export function countdown(deadline, now) {
 /** The diagram, `width` wide, at the moment `now` (milliseconds): lanes, rows with their places, and its height. */
 export function layout(timeline, order, { width, now }) {
   const isNarrow = width < 560;
-  const gutter = isNarrow ? 52 : 96;
+  const gutter = isNarrow ? 46 : 96;
   const step = (width - gutter) / LANES.length;
   const lanes = LANES.map((name, i) => ({ name, x: Math.round(gutter + step * (i + 0.5)) }));
   const letter = isNarrow ? 5.9 : 6.7;
@@ -91,7 +91,7 @@ export function layout(timeline, order, { width, now }) {
   };
   const x = (index) => lanes[index].x;
   const rows = [];
-  const first = Date.parse(timeline.entries[0]?.at ?? now);
+  const first = timeline.entries.length ? Date.parse(timeline.entries[0].at) : now;
   let y = TOP;
   let before = first;
   let told = "";
@@ -118,7 +118,7 @@ export function layout(timeline, order, { width, now }) {
     place("COMING", { lane: lane(coming.service), to: readers(events[0]), deadline: coming.deadline, wait: countdown(coming.deadline, now), isLate: coming.deadline && Date.parse(coming.deadline) < now }, events.join(" or "));
   }
   const height = y + 28;
-  return { lanes, rows, nowY, height, isNarrow, wide, status: bands(rows, "status", height, nowY), money: bands(rows, "money", height, nowY) };
+  return { lanes, step, rows, nowY, height, isNarrow, wide, status: bands(rows, "status", height, nowY), money: bands(rows, "money", height, nowY) };
 }
 
 /** A lane's colour over time: of the order lane by status, of the payment lane by money. */

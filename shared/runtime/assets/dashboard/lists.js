@@ -3,6 +3,7 @@
 import { discard, redrive, resend, resolveAttention, resolveRefund, retryRefund } from "./actions.js";
 import { h } from "./dom.js";
 import { age, count, moment, money, plural, words } from "./format.js";
+import { statusTone } from "./lanes.js";
 import { badge, empty, placeOf, table, viewOf } from "./pieces.js";
 import { read } from "./stream.js";
 
@@ -36,7 +37,7 @@ const again = (context) => (isDone) => {
 
 function elsewhere(service, part, value, none) {
   return value
-    ? h("p", null, h("a", { href: `${service.url}${viewOf(service.name, part)}` }, `${plural(value, "entry", "entries")}: see them on the dashboard of ${service.name}`))
+    ? h("p", null, h("a", { href: `${service.url}${viewOf(service.name, part)}` }, `${count(value)} open: see them on the dashboard of ${service.name}`))
     : empty(none);
 }
 
@@ -64,6 +65,30 @@ export function stuckList(context, service, isOwn) {
           })),
         }),
   );
+}
+
+const STATUSES = ["PENDING", "CONFIRMED", "FAILED", "CANCELLED"];
+
+/** The newest orders, all or those of one status: the way to the page of one. */
+export function orderList(context, service, isOwn, status) {
+  if (!isOwn) return h("p", null, h("a", { href: `${service.url}${viewOf(service.name, "orders")}` }, `See them on the dashboard of ${service.name}`));
+  const chosen = STATUSES.includes(status) ? status : undefined;
+  const choice = (text, which) => h("li", null, h("a", { href: viewOf(service.name, which ? `orders/${which}` : "orders"), "aria-current": which === chosen && "true" }, text));
+  const choices = h("ul", { class: "choices", "aria-label": "Which orders" }, choice("all", undefined), STATUSES.map((which) => choice(which.toLowerCase(), which)));
+  const path = `/api/orders?limit=20${chosen ? `&status=${chosen}` : ""}`;
+  const content = shown(list(context, path), (body) => body.orders, (orders) =>
+    orders.length === 0
+      ? empty(chosen ? "There is none." : ["No orders yet. ", h("a", { href: "/docs" }, "Place one in Swagger UI"), "."])
+      : table({
+          caption: `Newest orders${chosen ? `, ${chosen.toLowerCase()}` : ""}`,
+          columns: [{ title: "Order" }, { title: "Status" }, { title: "Money" }, { title: "Customer" }, { title: "Amount", number: true }, { title: "Placed", number: true }],
+          rows: orders.map((order) => ({
+            key: order.orderId,
+            cells: [orderLink(context, order.orderId), [badge(`pill-${statusTone(order.status)}`, order.status.toLowerCase()), order.stage && h("small", null, words(order.stage)), order.reason && h("small", null, words(order.reason.code))], words(order.money), order.customerId, money(order.totalAmount, order.currency), moment(order.createdAt)],
+          })),
+        }),
+  );
+  return [choices, content];
 }
 
 export const attentionList = (context, service, isOwn) => (service.name === "payment-service" ? paymentList : noticeList)(context, service, isOwn);

@@ -69,7 +69,7 @@ export function orderView(context, id) {
       order.reason && h("p", { class: "summary bad" }, `${order.reason.message} `, h("small", null, order.reason.code)),
       error && h("p", { class: "reason" }, `It could not be read again: ${error.message}`),
     ),
-    section("lanes", "What happened, and what is to come", h("p", { class: "hint" }, "Time runs down. Each arrow is an event on the log, from the service that sent it to those that read it; times are when order-service took note. The line of the order lane shows its status, that of the payment lane the money."), h("div", { class: "lanes-frame", mount: () => {}, fresh: (frame) => fresh(frame, context) })),
+    section("lanes", "What happened, and what is to come", h("p", { class: "hint" }, "Time runs down. Each arrow is an event on the log, from the service that sent it to those that read it; times are when order-service took note. The line of the order lane shows its status, that of the payment lane the money."), timeline.entries.length === 0 && empty("This order is from before there were timelines."), h("div", { class: "lanes-frame", mount: () => {}, fresh: (frame) => fresh(frame, context) })),
     section(
       "facts",
       "The order",
@@ -85,7 +85,7 @@ export function orderView(context, id) {
         columns: [{ title: "Product" }, { title: "Quantity", number: true }, { title: "Unit price", unit: order.currency, number: true }],
         rows: order.items.map((item, i) => ({ key: i, cells: [item.productId, item.quantity.toLocaleString("en"), item.unitPrice.toLocaleString("en", { minimumFractionDigits: 2 })] })),
       }))),
-      h("p", { class: "links" }, elsewhere(context, id)),
+      h("p", null, elsewhere(context, id)),
       isOpen && h("p", null, h("button", { type: "button", class: "small", on: { click: () => cancelOrder(order).then((isDone) => isDone && current?.reload()) } }, "Cancel this order")),
     ),
     section("timeline", "The timeline as a list", entries(timeline, order, context.now.now)),
@@ -93,7 +93,7 @@ export function orderView(context, id) {
 }
 
 function missing(error) {
-  if (error.status === 404 || error.status === 400) return h("div", { class: "panel" }, h("p", null, h("b", null, "There is no order with this id."), " It is a UUID, as POST /api/orders answers it. Was it placed at another system, or mistyped?"));
+  if (error.status === 404 || error.status === 400) return h("div", { class: "panel" }, h("p", null, h("b", null, "There is no order with this id."), " It is a UUID, as POST /api/orders answers it. Was it placed at another system, or mistyped? ", h("a", { href: "/dashboard#/services/order-service/orders" }, "See the newest orders"), "."));
   return h("p", { class: "summary bad" }, `The order cannot be read: ${error.message}`);
 }
 

@@ -3,7 +3,7 @@
 import { h } from "./dom.js";
 import { between, histogram, increase, spread, total } from "./figures.js";
 import { restart } from "./actions.js";
-import { age, count, perSecond, seconds } from "./format.js";
+import { age, count, pair, perSecond } from "./format.js";
 import { badge } from "./pieces.js";
 
 const DOES = {
@@ -33,8 +33,6 @@ const COLUMNS = [
   { title: "Handling", unit: "p50 / p99", number: true },
   { title: "" },
 ];
-
-const pair = ({ p50, p99 }) => (p50 === null ? seconds(null) : `${seconds(p50)} / ${seconds(p99)}`);
 
 function measured({ window, snapshot, isStale }, kind) {
   const seen = (name) => (window && !isStale ? between(histogram(window.now, name, { kind }), histogram(window.before, name, { kind })) : null);
@@ -67,7 +65,7 @@ export function partsTree(context, service, replica, isOwn) {
       restarts: part.restarts,
       lastError: part.lastError,
       figures,
-      isAlive: !isStale && figures.rate > 0,
+      isAlive: !isStale && part.state === "RUNNING" && figures.rate > 0,
       action: isHere && h("button", { type: "button", class: "small", "aria-label": `Restart ${part.kind}`, on: { click: () => restart(part.kind) } }, "Restart"),
     });
   });
@@ -83,14 +81,14 @@ export function partsTree(context, service, replica, isOwn) {
     level: 2,
     isLast: true,
     isUnderLast: at === parts.length - 1,
-    state: badge(live > 0 ? "ok" : "calm", live > 0 ? "in memory" : "none in play"),
+    state: badge(live > 0 ? "ok" : "calm", live > 0 ? "live" : "none"),
     restarts: total(metrics, "actor_restarts_total", { kind: "order" }) ?? 0,
     figures,
     isAlive: !isStale && figures.rate > 0,
   }));
   return h(
     "div",
-    { class: `table-frame tree ${isStale ? "stale" : ""}`, key: snapshot.replica, role: "region", tabindex: "0", "aria-label": `Parts of ${service.name} at ${snapshot.replica}` },
+    { class: `table-frame tree ${isStale ? "stale" : ""}`, key: snapshot.replica, role: "region", "aria-label": `Parts of ${service.name} at ${snapshot.replica}` },
     h(
       "table",
       null,
@@ -107,9 +105,9 @@ function row({ key, name, does, level, isLast, isUnderLast, hasChildren, isFresh
   return h(
     "tr",
     { key, class: isFresh ? "fresh" : "" },
-    h("th", { scope: "row" }, h("span", { class: shape }, h("span", { class: `pulse ${isAlive ? "alive" : ""}`, "aria-hidden": "true" }), h("span", null, h("b", null, name), h("small", null, does ?? DOES[key] ?? "")))),
+    h("th", { scope: "row" }, h("span", { class: shape }, h("span", { class: `pulse ${isAlive ? "alive" : ""}`, "aria-hidden": "true" }), h("span", null, h("b", null, name), h("small", null, does ?? DOES[key] ?? ""), lastError && h("small", { class: "error" }, `It ended last because: ${lastError}`)))),
     cell(1, state, since !== undefined && h("small", { class: "since" }, `for ${age(since)}`)),
-    cell(2, restarts ? h("b", { class: "warn-text" }, count(restarts)) : "0", lastError && h("small", { class: "error", title: lastError }, lastError)),
+    cell(2, restarts ? h("b", { class: "warn-text" }, count(restarts)) : "0"),
     cell(3, perSecond(figures.rate)),
     cell(4, count(figures.depth ?? 0)),
     cell(5, pair(figures.wait)),

@@ -36,9 +36,9 @@ export function reasons(service) {
 }
 
 /** A figure with what it is, and a link to what can be done. */
-export function tile({ label, value, tone, href, note }) {
+export function tile({ label, value, tone, href, note, key = label }) {
   const inside = [h("span", { class: "tile-value" }, typeof value === "number" || value === null ? count(value) : value), h("span", { class: "tile-label" }, label), note && h("span", { class: "tile-note" }, note)];
-  return href ? h("a", { class: `tile ${tone ?? ""}`, href, key: label }, inside) : h("div", { class: `tile ${tone ?? ""}`, key: label }, inside);
+  return href ? h("a", { class: `tile ${tone ?? ""}`, href, key }, inside) : h("div", { class: `tile ${tone ?? ""}`, key }, inside);
 }
 
 /** Pairs of a name and a value. */
@@ -54,7 +54,7 @@ export function section(id, title, ...content) {
 export function table({ caption, columns, rows, kind }) {
   return h(
     "div",
-    { class: `table-frame ${kind ?? ""}`, role: "region", "aria-label": caption, tabindex: "0" },
+    { class: `table-frame ${kind ?? ""}`, role: "region", "aria-label": caption },
     h(
       "table",
       null,
@@ -71,12 +71,9 @@ export function table({ caption, columns, rows, kind }) {
 
 export const empty = (...words) => h("p", { class: "empty" }, words);
 
-const SOURCE = { "order-service": "order", "payment-service": "payment", "inventory-service": "inventory", "notification-service": "notification" };
-
 /** Where a service's view is: on this page, or for what only that service can do, on its own. */
 export const viewOf = (service, part) => `/dashboard#/services/${service}${part ? `/${part}` : ""}`;
 export function placeOf(context, service, part) {
-  const url = context.history.at(Date.now()).services.find((one) => one.name === service)?.url;
+  const url = context.now.services.find((one) => one.name === service)?.url;
   return service === context.own || !url ? viewOf(service, part) : `${url}${viewOf(service, part)}`;
 }
-export const laneOf = (service) => SOURCE[service] ?? "other";

@@ -106,13 +106,13 @@ function table(steps) {
     "table",
     { class: "flow-table" },
     h("caption", { class: "hidden" }, "Steps of the saga"),
-    h("thead", null, h("tr", null, ["Step", "Service", "Per second", "Since start"].map((head, i) => h("th", { scope: "col", class: i > 1 && "number" }, head)))),
+    h("thead", null, h("tr", null, [["Step"], ["Service"], ["Rate", "/s"], ["Total", "since start"]].map(([head, unit], i) => h("th", { scope: "col", class: i > 1 ? "number" : i === 1 && "service" }, head, unit && h("small", null, unit))))),
     h("tbody", null, steps.map(({ id, title, says, service, rate, total, tone }) =>
       h(
         "tr",
         { key: id, class: tone },
-        h("th", { scope: "row" }, title, h("small", null, says), h("span", { class: `bar ${tone ?? "good"}`, vars: { "--share": `${(100 * (rate ?? 0)) / most}%` } })),
-        h("td", null, service),
+        h("th", { scope: "row" }, title, h("small", null, `${service}: ${says}`), h("span", { class: `bar ${tone ?? "good"}`, vars: { "--share": `${(100 * (rate ?? 0)) / most}%` } })),
+        h("td", { class: "service" }, service),
         h("td", { class: "number" }, perSecond(rate)),
         h("td", { class: "number" }, count(total)),
       ),

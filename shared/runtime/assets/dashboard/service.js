@@ -3,12 +3,12 @@
 import { charts, serviceCharts } from "./charts.js";
 import { h } from "./dom.js";
 import { quantile, spread, series } from "./figures.js";
-import { age, count, perSecond, seconds, shortName } from "./format.js";
-import { attentionList, deadLetterList, stuckList } from "./lists.js";
+import { age, count, pair, perSecond, rate, seconds, shortName } from "./format.js";
+import { attentionList, deadLetterList, orderList, stuckList } from "./lists.js";
 import { partsTree } from "./parts-tree.js";
 import { badge, checkName, conditionBadge, conditionTone, empty, facts, reasons, section, table } from "./pieces.js";
 
-export function serviceView(context, name) {
+export function serviceView(context, name, detail) {
   const service = context.now.services.find((one) => one.name === name);
   if (!service) {
     return [h("div", { class: "title", key: "title" }, h("h1", null, `${shortName(name)}-service`)), empty("Nothing was heard of this service yet. Does it run, and on the same event log?")];
@@ -16,6 +16,14 @@ export function serviceView(context, name) {
   const { figures, condition } = service;
   const isOwn = name === context.own;
   const wrong = reasons(service);
+  // What somebody has to do something about comes first; while there is nothing, last.
+  const isAsked = (...metrics) => metrics.some((metric) => figures.shared(metric) > 0);
+  const isPayment = name === "payment-service";
+  const lists = [
+    name === "order-service" && [isAsked("orders_stuck"), section("stuck", "Stuck orders", stuckList(context, service, isOwn))],
+    (isPayment || name === "notification-service") && [isAsked("payments_needing_attention", "notices_needing_attention"), section("attention", isPayment ? "Payments to look at" : "Notices given up", attentionList(context, service, isOwn))],
+    [isAsked("dead_letters_open", "dead_letters_waiting"), section("dead-letters", "Dead letters", deadLetterList(context, service, isOwn))],
+  ].filter(Boolean);
   return [
     h(
       "div",
@@ -24,15 +32,15 @@ export function serviceView(context, name) {
       wrong.map((reason) => h("p", { class: `summary ${conditionTone(condition)}`, key: reason.slice(0, 24) }, reason)),
       !isOwn && h("p", { class: "hint" }, "What can be done about it is on ", h("a", { href: `${service.url}/dashboard#/services/${name}` }, "its own dashboard"), "; its API is in ", h("a", { href: `${service.url}/docs` }, "its Swagger UI"), "."),
     ),
+    lists.filter(([isFirst]) => isFirst).map(([, list]) => list),
     section("parts", "Supervision tree", h("p", { class: "hint" }, "A part that ends is started again by the supervisor, alone, after a pause that grows. Times are of the last 10 s."), service.replicas.map((replica) => partsTree(context, service, replica, isOwn))),
     h("div", { class: "columns wide", key: "condition" }, section("health", "Health", checks(service)), section("processes", "Processes", processes(service))),
     section("charts", "The last five minutes", charts(serviceCharts(name), context.history, context.now.now, name)),
     h("div", { class: "columns wide", key: "flow" }, section("outbox", "Outbox and journal", outbox(figures)), section("lag", "Consumer lag", lag(service))),
     section("http", "HTTP", routes(figures)),
-    name === "order-service" && section("stuck", "Stuck orders", stuckList(context, service, isOwn)),
-    (name === "payment-service" || name === "notification-service") && section("attention", name === "payment-service" ? "Payments to look at" : "Notices given up", attentionList(context, service, isOwn)),
-    section("dead-letters", "Dead letters", deadLetterList(context, service, isOwn)),
-  ].filter(Boolean);
+    name === "order-service" && section("orders", "Newest orders", orderList(context, service, isOwn, detail)),
+    lists.filter(([isFirst]) => !isFirst).map(([, list]) => list),
+  ];
 }
 
 function checks(service) {
@@ -76,13 +84,12 @@ function outbox(figures) {
   const commit = spread(figures.recent("journal_commit_seconds"));
   const batch = figures.recent("journal_batch_size");
   const oldest = figures.shared("outbox_oldest_age_seconds");
-  const rate = figures.rate("journal_commit_seconds");
   return facts([
     ["Events not yet on the log", count(figures.shared("outbox_pending"))],
     ["Oldest of them", age(oldest ?? 0)],
-    ["Commit to log, p50 / p99", `${seconds(delay.p50)} / ${seconds(delay.p99)}`],
-    ["Commits", `${perSecond(rate)} /s`],
-    ["Commit time, p50 / p99", `${seconds(commit.p50)} / ${seconds(commit.p99)}`],
+    ["Commit to log, p50 / p99", pair(delay)],
+    ["Commits", rate(figures.rate("journal_commit_seconds"))],
+    ["Commit time, p50 / p99", pair(commit)],
     ["Writes in one commit", batch?.count ? `${perSecond(batch.sum / batch.count)} on average, p99 ${size(quantile(batch, 0.99))}` : "–"],
     ["Orders with something due", count(figures.shared("orders_waiting"))],
   ]);

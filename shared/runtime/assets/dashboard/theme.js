@@ -6,7 +6,11 @@
   const show = () => {
     document.documentElement.dataset.theme = now();
     const button = document.getElementById("theme");
-    if (button) button.textContent = now() === "dark" ? "Light theme" : "Dark theme";
+    if (button) {
+      const other = now() === "dark" ? "light" : "dark";
+      button.textContent = other === "light" ? "Light" : "Dark";
+      button.setAttribute("aria-label", `Change to the ${other} theme`);
+    }
     dispatchEvent(new Event("themechange"));
   };
   show();
