@@ -88,7 +88,7 @@ export function partsTree(context, service, replica, isOwn) {
   }));
   return h(
     "div",
-    { class: `table-frame tree ${isStale ? "stale" : ""}`, key: snapshot.replica, role: "region", "aria-label": `Parts of ${service.name} at ${snapshot.replica}` },
+    { class: `table-frame tree ${isStale ? "stale" : ""}`, key: snapshot.replica, role: "group", "aria-label": `Parts of ${service.name} at ${snapshot.replica}` },
     h(
       "table",
       null,

@@ -54,7 +54,7 @@ export function section(id, title, ...content) {
 export function table({ caption, columns, rows, kind }) {
   return h(
     "div",
-    { class: `table-frame ${kind ?? ""}`, role: "region", "aria-label": caption },
+    { class: `table-frame ${kind ?? ""}`, role: "group", "aria-label": caption },
     h(
       "table",
       null,
