@@ -2,10 +2,25 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { between, histogram, increase, quantile, spread, together, total } from "../../shared/runtime/assets/dashboard/figures.js";
+import {
+  between,
+  histogram,
+  increase,
+  quantile,
+  spread,
+  together,
+  total,
+} from "../../shared/runtime/assets/dashboard/figures.js";
 
 /** Up to 1: `a`, up to 2: `b` more, above that: `c` more. */
-const seen = (a, b, c) => ({ count: a + b + c, sum: 0, buckets: [[1, a], [2, a + b]] });
+const seen = (a, b, c) => ({
+  count: a + b + c,
+  sum: 0,
+  buckets: [
+    [1, a],
+    [2, a + b],
+  ],
+});
 
 test("a quantile is found within its bucket", () => {
   const cases = [
@@ -17,12 +32,19 @@ test("a quantile is found within its bucket", () => {
     [seen(0, 0, 0), 0.5, null],
     [null, 0.5, null],
   ];
-  for (const [histogram, share, expected] of cases) assert.equal(quantile(histogram, share), expected, JSON.stringify([histogram, share]));
+  for (const [histogram, share, expected] of cases)
+    assert.equal(quantile(histogram, share), expected, JSON.stringify([histogram, share]));
   assert.deepEqual(spread(seen(100, 0, 0)), { p50: 0.5, p99: 0.99 });
 });
 
 test("a counter that fell was started again", () => {
-  const cases = [[5, 3, 2], [5, 5, 0], [2, 5, 2], [7, null, 7], [null, 5, null]];
+  const cases = [
+    [5, 3, 2],
+    [5, 5, 0],
+    [2, 5, 2],
+    [7, null, 7],
+    [null, 5, null],
+  ];
   for (const [now, before, expected] of cases) assert.equal(increase(now, before), expected, `${before} → ${now}`);
 });
 
@@ -36,8 +58,15 @@ test("what a histogram saw meanwhile", () => {
 
 test("series are chosen by labels", () => {
   const metrics = {
-    lag: [{ labels: { topic: "a", partition: "0" }, value: 3 }, { labels: { topic: "a", partition: "1" }, value: 4 }, { labels: { topic: "b", partition: "0" }, value: 5 }],
-    http: [{ labels: { route: "/x", status: "200" }, ...seen(1, 0, 0) }, { labels: { route: "/x", status: "500" }, ...seen(0, 1, 0) }],
+    lag: [
+      { labels: { topic: "a", partition: "0" }, value: 3 },
+      { labels: { topic: "a", partition: "1" }, value: 4 },
+      { labels: { topic: "b", partition: "0" }, value: 5 },
+    ],
+    http: [
+      { labels: { route: "/x", status: "200" }, ...seen(1, 0, 0) },
+      { labels: { route: "/x", status: "500" }, ...seen(0, 1, 0) },
+    ],
   };
   assert.equal(total(metrics, "lag"), 12);
   assert.equal(total(metrics, "lag", { topic: "a" }), 7);

@@ -4,10 +4,34 @@ import { History } from "../../shared/runtime/assets/dashboard/history.js";
 
 const START = Date.parse("2026-11-23T01:00:00Z");
 
-function snapshot({ service = "order-service", replica = "a-1", second = 0, up = 100 + second, status = "UP", orders = 0, stuck = 0, live = 0 }) {
+function snapshot({
+  service = "order-service",
+  replica = "a-1",
+  second = 0,
+  up = 100 + second,
+  status = "UP",
+  orders = 0,
+  stuck = 0,
+  live = 0,
+}) {
   const one = (labels, value) => [{ labels, value }];
-  const metrics = { orders_total: one({ status: "PENDING" }, orders), orders_stuck: one({}, stuck), actor_live: one({ kind: "order" }, live) };
-  return { service, replica, version: "0.1.0", url: "http://localhost:8080", at: new Date(START + second * 1000).toISOString(), upSeconds: up, status, checks: {}, parts: [], metrics };
+  const metrics = {
+    orders_total: one({ status: "PENDING" }, orders),
+    orders_stuck: one({}, stuck),
+    actor_live: one({ kind: "order" }, live),
+  };
+  return {
+    service,
+    replica,
+    version: "0.1.0",
+    url: "http://localhost:8080",
+    at: new Date(START + second * 1000).toISOString(),
+    upSeconds: up,
+    status,
+    checks: {},
+    parts: [],
+    metrics,
+  };
 }
 
 /** Hears each of these as it is sent. */
@@ -20,15 +44,23 @@ const at = (history, second) => history.at(START + second * 1000);
 const rate = (now) => now.all.rate("orders_total", { status: "PENDING" });
 
 test("a rate is that of the last ten seconds, over restarts", () => {
-  const steady = Array.from({ length: 60 }, (_, second) => snapshot({ second, orders: second < 30 ? 0 : (second - 30) * 7 }));
+  const steady = Array.from({ length: 60 }, (_, second) =>
+    snapshot({ second, orders: second < 30 ? 0 : (second - 30) * 7 }),
+  );
   assert.equal(rate(at(heard(...steady), 59)), 7);
   assert.equal(rate(at(heard(steady[0]), 0)), null, "one snapshot says nothing of time");
-  const again = [snapshot({ second: 0, orders: 1000 }), snapshot({ second: 5, orders: 1050 }), snapshot({ second: 10, orders: 20 })];
+  const again = [
+    snapshot({ second: 0, orders: 1000 }),
+    snapshot({ second: 5, orders: 1050 }),
+    snapshot({ second: 10, orders: 20 }),
+  ];
   assert.equal(rate(at(heard(...again), 10)), 2);
 });
 
 test("replicas add up, but not what they read from the same database", () => {
-  const pair = ["a-1", "b-1"].flatMap((replica) => [0, 10].map((second) => snapshot({ replica, second, orders: second * 4, stuck: 3, live: 5 })));
+  const pair = ["a-1", "b-1"].flatMap((replica) =>
+    [0, 10].map((second) => snapshot({ replica, second, orders: second * 4, stuck: 3, live: 5 })),
+  );
   const now = at(heard(...pair), 10);
   assert.equal(rate(now), 8);
   assert.equal(now.all.sum("actor_live"), 10);
@@ -37,10 +69,12 @@ test("replicas add up, but not what they read from the same database", () => {
 
 test("silence is told, and ends when another process has taken over", () => {
   const history = heard(snapshot({ replica: "a-1", second: 0 }), snapshot({ replica: "a-1", second: 1 }));
-  const condition = (second) => at(history, second).services.map(({ name, condition, replicas }) => [name, condition, replicas.length]);
+  const condition = (second) =>
+    at(history, second).services.map(({ name, condition, replicas }) => [name, condition, replicas.length]);
   assert.deepEqual(condition(2), [["order-service", "UP", 1]]);
   assert.deepEqual(condition(6), [["order-service", "SILENT", 1]]);
-  for (const second of [20, 21, 22]) history.take(snapshot({ replica: "a-2", second, up: second - 19 }), START + second * 1000);
+  for (const second of [20, 21, 22])
+    history.take(snapshot({ replica: "a-2", second, up: second - 19 }), START + second * 1000);
   assert.deepEqual(condition(22), [["order-service", "UP", 1]]);
 });
 

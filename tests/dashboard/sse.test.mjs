@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { eventParser } from "../../shared/runtime/assets/dashboard/sse.js";
 
-const TEXT = ': here\n\nevent: hello\ndata: {"a":1}\n\nid: 7\r\nevent: snapshot\r\ndata: one\r\ndata: two\r\n\r\ndata:bare\n\nevent: nothing\n\ndata: unfinished\n';
+const TEXT =
+  ': here\n\nevent: hello\ndata: {"a":1}\n\nid: 7\r\nevent: snapshot\r\ndata: one\r\ndata: two\r\n\r\ndata:bare\n\nevent: nothing\n\ndata: unfinished\n';
 const EVENTS = [
   { name: "hello", data: '{"a":1}', id: undefined },
   { name: "snapshot", data: "one\ntwo", id: "7" },

@@ -34,10 +34,25 @@ export function ask({ title, text, field, button, isDangerous }) {
         "form",
         { method: "dialog", on: { submit: submitted } },
         h("h2", { id: `${id}-title` }, title),
-        [text].flat().filter(Boolean).map((paragraph) => h("p", null, paragraph)),
+        [text]
+          .flat()
+          .filter(Boolean)
+          .map((paragraph) => h("p", null, paragraph)),
         field && h("label", { for: `${id}-field` }, field.label),
-        field && h("input", { id: `${id}-field`, type: field.type ?? "text", maxlength: field.type === "password" ? null : "200", required: field.isRequired ?? false, autocomplete: "off" }),
-        h("div", { class: "buttons" }, h("button", { type: "button", class: "quiet", on: { click: () => dialog.close("") } }, "Cancel"), h("button", { type: "submit", class: isDangerous ? "danger" : "primary" }, button)),
+        field &&
+          h("input", {
+            id: `${id}-field`,
+            type: field.type ?? "text",
+            maxlength: field.type === "password" ? null : "200",
+            required: field.isRequired ?? false,
+            autocomplete: "off",
+          }),
+        h(
+          "div",
+          { class: "buttons" },
+          h("button", { type: "button", class: "quiet", on: { click: () => dialog.close("") } }, "Cancel"),
+          h("button", { type: "submit", class: isDangerous ? "danger" : "primary" }, button),
+        ),
       ),
     ]);
     dialog.addEventListener("close", () => {
@@ -68,7 +83,13 @@ const reason = (label = "Why? It is kept with your name.") => ({ label, isRequir
 
 export const restart = (kind) =>
   act(
-    { title: `Restart ${kind}?`, text: ["The part is ended and its supervisor starts it again. Orders wait for it meanwhile; none is lost."], field: reason(), button: `Restart ${kind}`, isDangerous: true },
+    {
+      title: `Restart ${kind}?`,
+      text: ["The part is ended and its supervisor starts it again. Orders wait for it meanwhile; none is lost."],
+      field: reason(),
+      button: `Restart ${kind}`,
+      isDangerous: true,
+    },
     `/api/parts/${encodeURIComponent(kind)}/restart`,
     (said) => ({ reason: said }),
     `${kind} is being restarted.`,
@@ -76,26 +97,57 @@ export const restart = (kind) =>
 
 export const redrive = (letter) =>
   act(
-    { title: "Send this dead letter again?", text: [`The message goes to ${letter.topic} again as it was. Who has dealt with it already sees a duplicate, and nothing changes. To correct it first, use Swagger UI.`], field: { label: "Why? (may stay empty)" }, button: "Send again" },
+    {
+      title: "Send this dead letter again?",
+      text: [
+        `The message goes to ${letter.topic} again as it was. Who has dealt with it already sees a duplicate, and nothing changes. To correct it first, use Swagger UI.`,
+      ],
+      field: { label: "Why? (may stay empty)" },
+      button: "Send again",
+    },
     `/api/dead-letters/${letter.id}/redrive`,
     (said) => (said ? { reason: said } : {}),
-    (answer) => (answer?.state === "REDRIVEN" ? "Sent again." : "It will be sent again as soon as the event log takes it."),
+    (answer) =>
+      answer?.state === "REDRIVEN" ? "Sent again." : "It will be sent again as soon as the event log takes it.",
   );
 
 export const discard = (letter) =>
   act(
-    { title: "Discard this dead letter?", text: ["Say that this message is not needed. It stays on record, with your reason."], field: reason(), button: "Discard", isDangerous: true },
+    {
+      title: "Discard this dead letter?",
+      text: ["Say that this message is not needed. It stays on record, with your reason."],
+      field: reason(),
+      button: "Discard",
+      isDangerous: true,
+    },
     `/api/dead-letters/${letter.id}/discard`,
     (said) => ({ reason: said }),
     "Discarded.",
   );
 
 export const retryRefund = (payment) =>
-  act({ title: "Ask the provider for this refund again?", text: ["It is asked now, under the same key: the money is given back once at most."], button: "Ask again" }, `/api/payments/${payment.paymentId}/refund/retry`, () => undefined, "The provider is asked again.");
+  act(
+    {
+      title: "Ask the provider for this refund again?",
+      text: ["It is asked now, under the same key: the money is given back once at most."],
+      button: "Ask again",
+    },
+    `/api/payments/${payment.paymentId}/refund/retry`,
+    () => undefined,
+    "The provider is asked again.",
+  );
 
 export const resolveRefund = (payment) =>
   act(
-    { title: "Was the money given back by other means?", text: [`Then the payment of ${payment.amount} ${payment.currency} is REFUNDED, its event goes out, and the provider is not asked any more. This cannot be taken back.`], field: reason("How was it given back?"), button: "It was given back", isDangerous: true },
+    {
+      title: "Was the money given back by other means?",
+      text: [
+        `Then the payment of ${payment.amount} ${payment.currency} is REFUNDED, its event goes out, and the provider is not asked any more. This cannot be taken back.`,
+      ],
+      field: reason("How was it given back?"),
+      button: "It was given back",
+      isDangerous: true,
+    },
     `/api/payments/${payment.paymentId}/refund/resolve`,
     (said) => ({ note: said }),
     "The payment counts as refunded.",
@@ -103,18 +155,38 @@ export const resolveRefund = (payment) =>
 
 export const resolveAttention = (payment) =>
   act(
-    { title: "Were the refused refund requests looked at?", text: ["They were of something else than was charged, and no money was moved for them."], field: reason("What is there to say about it?"), button: "Looked at" },
+    {
+      title: "Were the refused refund requests looked at?",
+      text: ["They were of something else than was charged, and no money was moved for them."],
+      field: reason("What is there to say about it?"),
+      button: "Looked at",
+    },
     `/api/payments/${payment.paymentId}/attention/resolve`,
     (said) => ({ note: said }),
     "Noted.",
   );
 
 export const resend = (one) =>
-  act({ title: "Send this notice again?", text: [`To ${one.recipient ?? one.customerId}, under the same message id.`], button: "Send again" }, `/api/notifications/${one.notificationId}/resend`, () => undefined, "It is being sent again.");
+  act(
+    {
+      title: "Send this notice again?",
+      text: [`To ${one.recipient ?? one.customerId}, under the same message id.`],
+      button: "Send again",
+    },
+    `/api/notifications/${one.notificationId}/resend`,
+    () => undefined,
+    "It is being sent again.",
+  );
 
 export const cancelOrder = (order) =>
   act(
-    { title: "Cancel this order?", text: ["What was charged is given back and what was held is released. This cannot be taken back."], field: { label: "Why? (may stay empty)" }, button: "Cancel the order", isDangerous: true },
+    {
+      title: "Cancel this order?",
+      text: ["What was charged is given back and what was held is released. This cannot be taken back."],
+      field: { label: "Why? (may stay empty)" },
+      button: "Cancel the order",
+      isDangerous: true,
+    },
     `/api/orders/${order.orderId}/cancel`,
     (said) => (said ? { reason: said } : {}),
     "The order is cancelled.",

@@ -16,7 +16,15 @@ const HIDDEN_FOR = 60_000;
 
 const main = document.getElementById("main");
 const heardOf = new History();
-const context = { history: heardOf, own: undefined, isWhole: false, now: heardOf.at(Date.now()), draw: () => draw(), announce, patch };
+const context = {
+  history: heardOf,
+  own: undefined,
+  isWhole: false,
+  now: heardOf.at(Date.now()),
+  draw: () => draw(),
+  announce,
+  patch,
+};
 
 let connection = { isConnected: false, since: Date.now() };
 let stream = null;
@@ -74,7 +82,13 @@ function render() {
   showConnection(now);
   patch(document.getElementById("views"), [views(service, order)]);
   const isWaiting = heardOf.isEmpty && !order;
-  const body = isWaiting ? [h("p", { class: "empty" }, "Waiting for the first news of the services …")] : order ? orderView(context, order) : service ? serviceView(context, service, detail) : systemView(context);
+  const body = isWaiting
+    ? [h("p", { class: "empty" }, "Waiting for the first news of the services …")]
+    : order
+      ? orderView(context, order)
+      : service
+        ? serviceView(context, service, detail)
+        : systemView(context);
   patch(main, [h("div", { class: "view", key: order ? `order ${order}` : (service ?? "system") }, body)]);
   scrollable();
   for (const element of [main, document.getElementById("views")]) element.classList.toggle("old", isOld);
@@ -101,26 +115,54 @@ function scrollable() {
 function views(service, order) {
   const isSystem = !service && !order;
   const link = (name, href, isCurrent, condition) =>
-    h("li", { key: name }, h("a", { href, "aria-current": isCurrent && "page" }, condition && h("span", { class: `light ${conditionTone(condition)}`, "aria-hidden": "true" }), name, condition && condition !== "UP" && h("span", { class: "hidden" }, `, ${conditionWords(condition)}`)));
+    h(
+      "li",
+      { key: name },
+      h(
+        "a",
+        { href, "aria-current": isCurrent && "page" },
+        condition && h("span", { class: `light ${conditionTone(condition)}`, "aria-hidden": "true" }),
+        name,
+        condition && condition !== "UP" && h("span", { class: "hidden" }, `, ${conditionWords(condition)}`),
+      ),
+    );
   return h(
     "ul",
     null,
     link("Whole system", "/dashboard#/system", isSystem),
-    SERVICES.map((name) => link(shortName(name), viewOf(name), service === name, context.now.services.find((one) => one.name === name)?.condition ?? "SILENT")),
+    SERVICES.map((name) =>
+      link(
+        shortName(name),
+        viewOf(name),
+        service === name,
+        context.now.services.find((one) => one.name === name)?.condition ?? "SILENT",
+      ),
+    ),
     order && link("Order", location.pathname, true),
   );
 }
 
 function showConnection(now) {
   const { isConnected, since, isRefused } = connection;
-  const words = isConnected ? "Live" : isRefused ? "No access." : now - since < 1500 ? "Connecting …" : `Not connected for ${age((now - since) / 1000)}; what is shown is old`;
+  const words = isConnected
+    ? "Live"
+    : isRefused
+      ? "No access."
+      : now - since < 1500
+        ? "Connecting …"
+        : `Not connected for ${age((now - since) / 1000)}; what is shown is old`;
   const element = document.getElementById("connection");
   element.className = `connection ${isConnected ? "ok" : "bad"}`;
   // It is read aloud when it changes, which the seconds are not to cause.
   const said = isConnected ? "Live" : isRefused ? "No access." : "Not connected";
   if (element.$said !== said) {
     element.$said = said;
-    patch(element, [h("span", { class: "light" }), h("span", { "aria-hidden": "true", class: "words" }, words), h("span", { class: "hidden" }, said), isRefused && h("button", { type: "button", class: "quiet", on: { click: connectAgain } }, "Enter a key")]);
+    patch(element, [
+      h("span", { class: "light" }),
+      h("span", { "aria-hidden": "true", class: "words" }, words),
+      h("span", { class: "hidden" }, said),
+      isRefused && h("button", { type: "button", class: "quiet", on: { click: connectAgain } }, "Enter a key"),
+    ]);
   } else {
     const shown = element.querySelector(".words");
     if (shown.textContent !== words) shown.textContent = words;
@@ -160,7 +202,11 @@ function connectAgain() {
 askForKeyWith((status) =>
   ask({
     title: "This service asks who you are",
-    text: [status === 403 ? "That key is known, but may not see this: it must be an operator's." : "Give an operator's API key or token. It stays in this tab only, until the tab is closed."],
+    text: [
+      status === 403
+        ? "That key is known, but may not see this: it must be an operator's."
+        : "Give an operator's API key or token. It stays in this tab only, until the tab is closed.",
+    ],
     field: { label: "Key or token", type: "password", isRequired: true },
     button: "Continue",
   }),
@@ -183,7 +229,16 @@ document.addEventListener("click", (event) => {
     main.focus();
     return;
   }
-  if (!link || event.defaultPrevented || event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
+  if (
+    !link ||
+    event.defaultPrevented ||
+    event.button !== 0 ||
+    event.metaKey ||
+    event.ctrlKey ||
+    event.shiftKey ||
+    event.altKey
+  )
+    return;
   const url = new URL(link.href);
   if (url.origin !== location.origin || !/^\/dashboard(\/orders\/[^/]+)?\/?$/.test(url.pathname)) return;
   event.preventDefault();

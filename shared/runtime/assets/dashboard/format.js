@@ -3,7 +3,8 @@
 const NONE = "–";
 const grouped = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const digits = (value) => (value >= 99.95 ? 0 : value >= 9.995 ? 1 : 2);
-const plain = (value, places) => value.toLocaleString("en", { minimumFractionDigits: places, maximumFractionDigits: places });
+const plain = (value, places) =>
+  value.toLocaleString("en", { minimumFractionDigits: places, maximumFractionDigits: places });
 
 export function count(value) {
   if (value === null || value === undefined) return NONE;
@@ -13,7 +14,13 @@ export function count(value) {
 /** Without its unit, so that a column can have it in its head. */
 export function perSecond(value) {
   if (value === null || value === undefined) return NONE;
-  return value === 0 ? "0" : value < 0.01 ? "< 0.01" : value >= 1000 ? grouped.format(value) : plain(value, value >= 99.95 ? 0 : 1 + (value < 0.95));
+  return value === 0
+    ? "0"
+    : value < 0.01
+      ? "< 0.01"
+      : value >= 1000
+        ? grouped.format(value)
+        : plain(value, value >= 99.95 ? 0 : 1 + (value < 0.95));
 }
 
 export const rate = (value) => (value === null || value === undefined ? NONE : `${perSecond(value)} /s`);
@@ -50,7 +57,8 @@ export function clock(iso) {
 
 export const moment = (iso) => new Date(iso).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "medium" });
 
-export const money = (amount, currency) => `${amount.toLocaleString("en", { minimumFractionDigits: 2, maximumFractionDigits: 4 })} ${currency}`;
+export const money = (amount, currency) =>
+  `${amount.toLocaleString("en", { minimumFractionDigits: 2, maximumFractionDigits: 4 })} ${currency}`;
 
 /** `order-service` → `order`; `AWAITING_PAYMENT` → `awaiting payment`. */
 export const shortName = (service) => service.replace(/-service$/, "");

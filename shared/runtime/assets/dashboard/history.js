@@ -71,7 +71,8 @@ class Replica {
 
   /** What was said then, or shortly before: the past may be told with gaps. */
   point(second) {
-    for (let back = 0; back < CARRY; back += 1) if (this.points.has(second - back)) return this.points.get(second - back);
+    for (let back = 0; back < CARRY; back += 1)
+      if (this.points.has(second - back)) return this.points.get(second - back);
     return undefined;
   }
 }
@@ -85,7 +86,10 @@ class Figures {
 
   /** Of each process' own: added up. Null if nobody says. */
   sum(name, labels) {
-    return this.#over((one) => total(one.snapshot.metrics, name, labels), (values) => values.reduce((a, b) => a + b));
+    return this.#over(
+      (one) => total(one.snapshot.metrics, name, labels),
+      (values) => values.reduce((a, b) => a + b),
+    );
   }
 
   /** Of the database that they share: what one of them says. */
@@ -94,7 +98,9 @@ class Figures {
     const values = services.map((service) => {
       const replicas = this.replicas.filter((one) => one.snapshot.service === service);
       const live = replicas.filter((one) => !one.isStale);
-      const said = (live.length ? live : replicas).map((one) => total(one.snapshot.metrics, name, labels)).filter((value) => value !== null);
+      const said = (live.length ? live : replicas)
+        .map((one) => total(one.snapshot.metrics, name, labels))
+        .filter((value) => value !== null);
       return said.length ? Math.max(...said) : null;
     });
     const said = values.filter((value) => value !== null);
@@ -103,15 +109,19 @@ class Figures {
 
   /** Per second; null before the second snapshot. What never happened is not among the metrics: zero. */
   rate(name, labels) {
-    return this.#over(({ window, isStale }) => {
-      if (!window || isStale) return null;
-      return (increase(total(window.now, name, labels), total(window.before, name, labels)) ?? 0) / window.seconds;
-    }, (values) => values.reduce((a, b) => a + b));
+    return this.#over(
+      ({ window, isStale }) => {
+        if (!window || isStale) return null;
+        return (increase(total(window.now, name, labels), total(window.before, name, labels)) ?? 0) / window.seconds;
+      },
+      (values) => values.reduce((a, b) => a + b),
+    );
   }
 
   /** What a histogram saw in the window. */
   recent(name, labels) {
-    const seen = ({ window }) => window && between(histogram(window.now, name, labels), histogram(window.before, name, labels));
+    const seen = ({ window }) =>
+      window && between(histogram(window.now, name, labels), histogram(window.before, name, labels));
     return together(this.live.map(seen));
   }
 
@@ -132,7 +142,7 @@ class Figures {
   }
 }
 
-/** DOWN is worse than silence of one, silence of all is worse than anything. */
+/** From good to bad; silence of all processes is worse than any of them. */
 const CONDITIONS = ["UP", "DEGRADED", "DOWN"];
 
 export class History {
@@ -160,7 +170,8 @@ export class History {
       one.silence = Math.max(0, now - one.heardAt(this.skew));
       one.isStale = one.silence > STALE;
     }
-    for (const [key, one] of this.replicas) if (one.silence > 2 * STALE && this.#isReplaced(one)) this.replicas.delete(key);
+    for (const [key, one] of this.replicas)
+      if (one.silence > 2 * STALE && this.#isReplaced(one)) this.replicas.delete(key);
     const names = new Set([...SERVICES, ...[...this.replicas.values()].map((one) => one.snapshot.service)]);
     const services = [...names].map((name) => this.#service(name)).filter((service) => service.replicas.length);
     return { services, all: new Figures(services.flatMap((service) => service.replicas)), now: now - this.skew };
@@ -169,7 +180,11 @@ export class History {
   /** A process that went silent before another of its service started, or that has left the charts. */
   #isReplaced(gone) {
     return [...this.replicas.values()].some(
-      (other) => other !== gone && other.snapshot.service === gone.snapshot.service && !other.isStale && (other.startedAt > gone.at - 1000 || gone.silence > SPAN),
+      (other) =>
+        other !== gone &&
+        other.snapshot.service === gone.snapshot.service &&
+        !other.isStale &&
+        (other.startedAt > gone.at - 1000 || gone.silence > SPAN),
     );
   }
 
@@ -177,9 +192,16 @@ export class History {
     const replicas = [...this.replicas.values()].filter((one) => one.snapshot.service === name);
     replicas.sort((a, b) => a.startedAt - b.startedAt);
     const figures = new Figures(replicas);
-    const worst = figures.live.map((one) => CONDITIONS.indexOf(one.snapshot.status)).reduce((a, b) => Math.max(a, b), 0);
+    const worst = figures.live
+      .map((one) => CONDITIONS.indexOf(one.snapshot.status))
+      .reduce((a, b) => Math.max(a, b), 0);
     const silence = replicas.length ? Math.min(...replicas.map((one) => one.silence)) / 1000 : 0;
-    const condition = figures.live.length === 0 ? "SILENT" : worst === 0 && figures.live.length < replicas.length ? "DEGRADED" : CONDITIONS[worst];
+    const condition =
+      figures.live.length === 0
+        ? "SILENT"
+        : worst === 0 && figures.live.length < replicas.length
+          ? "DEGRADED"
+          : CONDITIONS[worst];
     return { name, replicas, figures, condition, silence, url: (figures.live[0] ?? replicas[0])?.snapshot.url };
   }
 

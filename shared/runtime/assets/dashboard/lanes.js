@@ -51,12 +51,29 @@ export function rowsOf(timeline, order) {
     const transition = group.entries.find((entry) => entry.kind === "TRANSITION");
     // An entry says what was known before its step, a transition what was known after it.
     const isKnown = order && order.version === group.version;
-    const after = transition?.money ?? groups[i + 1]?.entries[0].money ?? (isKnown ? order.money : group.entries.at(-1).money);
+    const after =
+      transition?.money ?? groups[i + 1]?.entries[0].money ?? (isKnown ? order.money : group.entries.at(-1).money);
     const change = after !== money ? after : undefined;
     for (const entry of group.entries) {
-      rows.push({ ...entry, lane: lane(entry.service), to: entry.kind === "EVENT" ? readers(entry.name) : [], money: entry === transition ? change : undefined, moneyNow: entry === group.entries[0] && transition ? money : after });
+      rows.push({
+        ...entry,
+        lane: lane(entry.service),
+        to: entry.kind === "EVENT" ? readers(entry.name) : [],
+        money: entry === transition ? change : undefined,
+        moneyNow: entry === group.entries[0] && transition ? money : after,
+      });
     }
-    if (change && !transition) rows.push({ at: group.entries.at(-1).at, kind: "STATE", lane: lane("payment"), to: [], name: "", status: group.entries.at(-1).status, money: change, moneyNow: after });
+    if (change && !transition)
+      rows.push({
+        at: group.entries.at(-1).at,
+        kind: "STATE",
+        lane: lane("payment"),
+        to: [],
+        name: "",
+        status: group.entries.at(-1).status,
+        money: change,
+        moneyNow: after,
+      });
     money = after;
   });
   return rows;
@@ -100,7 +117,15 @@ export function layout(timeline, order, { width, now }) {
     y += HEIGHTS[kind];
     const ends = row.to.map(x);
     const from = x(row.lane);
-    rows.push({ ...row, y, kind, from, ends, text, textX: middle(text, Math.min(from, ...ends), Math.max(from, ...ends)) });
+    rows.push({
+      ...row,
+      y,
+      kind,
+      from,
+      ends,
+      text,
+      textX: middle(text, Math.min(from, ...ends), Math.max(from, ...ends)),
+    });
   };
 
   for (const row of rowsOf(timeline, order)) {
@@ -115,10 +140,30 @@ export function layout(timeline, order, { width, now }) {
   const nowY = timeline.next.length ? (y += HEIGHTS.NOW) - 10 : undefined;
   for (const coming of timeline.next) {
     const events = coming.events;
-    place("COMING", { lane: lane(coming.service), to: readers(events[0]), deadline: coming.deadline, wait: countdown(coming.deadline, now), isLate: coming.deadline && Date.parse(coming.deadline) < now }, events.join(" or "));
+    place(
+      "COMING",
+      {
+        lane: lane(coming.service),
+        to: readers(events[0]),
+        deadline: coming.deadline,
+        wait: countdown(coming.deadline, now),
+        isLate: coming.deadline && Date.parse(coming.deadline) < now,
+      },
+      events.join(" or "),
+    );
   }
   const height = y + 28;
-  return { lanes, step, rows, nowY, height, isNarrow, wide, status: bands(rows, "status", height, nowY), money: bands(rows, "money", height, nowY) };
+  return {
+    lanes,
+    step,
+    rows,
+    nowY,
+    height,
+    isNarrow,
+    wide,
+    status: bands(rows, "status", height, nowY),
+    money: bands(rows, "money", height, nowY),
+  };
 }
 
 /** A lane's colour over time: of the order lane by status, of the payment lane by money. */

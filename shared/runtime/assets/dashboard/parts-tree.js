@@ -35,7 +35,10 @@ const COLUMNS = [
 ];
 
 function measured({ window, snapshot, isStale }, kind) {
-  const seen = (name) => (window && !isStale ? between(histogram(window.now, name, { kind }), histogram(window.before, name, { kind })) : null);
+  const seen = (name) =>
+    window && !isStale
+      ? between(histogram(window.now, name, { kind }), histogram(window.before, name, { kind }))
+      : null;
   const handled = seen("actor_handle_seconds");
   return {
     depth: total(snapshot.metrics, "actor_mailbox_depth", { kind }),
@@ -66,46 +69,134 @@ export function partsTree(context, service, replica, isOwn) {
       lastError: part.lastError,
       figures,
       isAlive: !isStale && part.state === "RUNNING" && figures.rate > 0,
-      action: isHere && h("button", { type: "button", class: "small", "aria-label": `Restart ${part.kind}`, on: { click: () => restart(part.kind) } }, "Restart"),
+      action:
+        isHere &&
+        h(
+          "button",
+          {
+            type: "button",
+            class: "small",
+            "aria-label": `Restart ${part.kind}`,
+            on: { click: () => restart(part.kind) },
+          },
+          "Restart",
+        ),
     });
   });
   const live = total(metrics, "actor_live", { kind: "order" }) ?? 0;
   const figures = measured(replica, "order");
   const window = replica.window;
-  const passed = window && !isStale ? (increase(total(window.now, "actor_passivations_total", { kind: "order" }), total(window.before, "actor_passivations_total", { kind: "order" })) ?? 0) / window.seconds : null;
+  const passed =
+    window && !isStale
+      ? (increase(
+          total(window.now, "actor_passivations_total", { kind: "order" }),
+          total(window.before, "actor_passivations_total", { kind: "order" }),
+        ) ?? 0) / window.seconds
+      : null;
   const at = parts.findIndex((part) => part.kind === "router");
-  rows.splice(at + 1, 0, row({
-    key: "order",
-    name: `${count(live)} order ${live === 1 ? "actor" : "actors"}`,
-    does: `${DOES.order}; ${perSecond(passed)} a second leave memory, idle`,
-    level: 2,
-    isLast: true,
-    isUnderLast: at === parts.length - 1,
-    state: badge(live > 0 ? "ok" : "calm", live > 0 ? "live" : "none"),
-    restarts: total(metrics, "actor_restarts_total", { kind: "order" }) ?? 0,
-    figures,
-    isAlive: !isStale && figures.rate > 0,
-  }));
+  rows.splice(
+    at + 1,
+    0,
+    row({
+      key: "order",
+      name: `${count(live)} order ${live === 1 ? "actor" : "actors"}`,
+      does: `${DOES.order}; ${perSecond(passed)} a second leave memory, idle`,
+      level: 2,
+      isLast: true,
+      isUnderLast: at === parts.length - 1,
+      state: badge(live > 0 ? "ok" : "calm", live > 0 ? "live" : "none"),
+      restarts: total(metrics, "actor_restarts_total", { kind: "order" }) ?? 0,
+      figures,
+      isAlive: !isStale && figures.rate > 0,
+    }),
+  );
   return h(
     "div",
-    { class: `table-frame tree ${isStale ? "stale" : ""}`, key: snapshot.replica, role: "region", "aria-label": `Parts of ${service.name} at ${snapshot.replica}` },
+    {
+      class: `table-frame tree ${isStale ? "stale" : ""}`,
+      key: snapshot.replica,
+      role: "group",
+      "aria-label": `Parts of ${service.name} at ${snapshot.replica}`,
+    },
     h(
       "table",
       null,
-      h("caption", null, h("b", null, "supervisor"), ` of ${service.name} at ${snapshot.replica}, up for ${age(snapshot.upSeconds)}`, isStale && badge("gone", `silent for ${age(replica.silence / 1000)}; this is its last state`)),
-      h("thead", null, h("tr", null, COLUMNS.map(({ title, unit, number }) => h("th", { scope: "col", class: number && "number" }, title || h("span", { class: "hidden" }, "Action"), unit && h("small", null, unit))))),
+      h(
+        "caption",
+        null,
+        h("b", null, "supervisor"),
+        ` of ${service.name} at ${snapshot.replica}, up for ${age(snapshot.upSeconds)}`,
+        isStale && badge("gone", `silent for ${age(replica.silence / 1000)}; this is its last state`),
+      ),
+      h(
+        "thead",
+        null,
+        h(
+          "tr",
+          null,
+          COLUMNS.map(({ title, unit, number }) =>
+            h(
+              "th",
+              { scope: "col", class: number && "number" },
+              title || h("span", { class: "hidden" }, "Action"),
+              unit && h("small", null, unit),
+            ),
+          ),
+        ),
+      ),
       h("tbody", null, rows),
     ),
   );
 }
 
-function row({ key, name, does, level, isLast, isUnderLast, hasChildren, isFresh, state, since, restarts, lastError, figures, isAlive, action }) {
-  const shape = ["branch", `level-${level}`, isLast && "last", isUnderLast && "under-last", hasChildren && "parent"].filter(Boolean).join(" ");
-  const cell = (i, ...content) => h("td", { class: COLUMNS[i].number && "number", "data-label": `${COLUMNS[i].title}${COLUMNS[i].unit ? `, ${COLUMNS[i].unit}` : ""}` }, content);
+function row({
+  key,
+  name,
+  does,
+  level,
+  isLast,
+  isUnderLast,
+  hasChildren,
+  isFresh,
+  state,
+  since,
+  restarts,
+  lastError,
+  figures,
+  isAlive,
+  action,
+}) {
+  const shape = ["branch", `level-${level}`, isLast && "last", isUnderLast && "under-last", hasChildren && "parent"]
+    .filter(Boolean)
+    .join(" ");
+  const cell = (i, ...content) =>
+    h(
+      "td",
+      {
+        class: COLUMNS[i].number && "number",
+        "data-label": `${COLUMNS[i].title}${COLUMNS[i].unit ? `, ${COLUMNS[i].unit}` : ""}`,
+      },
+      content,
+    );
   return h(
     "tr",
     { key, class: isFresh ? "fresh" : "" },
-    h("th", { scope: "row" }, h("span", { class: shape }, h("span", { class: `pulse ${isAlive ? "alive" : ""}`, "aria-hidden": "true" }), h("span", null, h("b", null, name), h("small", null, does ?? DOES[key] ?? ""), lastError && h("small", { class: "error" }, `It ended last because: ${lastError}`)))),
+    h(
+      "th",
+      { scope: "row" },
+      h(
+        "span",
+        { class: shape },
+        h("span", { class: `pulse ${isAlive ? "alive" : ""}`, "aria-hidden": "true" }),
+        h(
+          "span",
+          null,
+          h("b", null, name),
+          h("small", null, does ?? DOES[key] ?? ""),
+          lastError && h("small", { class: "error" }, `It ended last because: ${lastError}`),
+        ),
+      ),
+    ),
     cell(1, state, since !== undefined && h("small", { class: "since" }, `for ${age(since)}`)),
     cell(2, restarts ? h("b", { class: "warn-text" }, count(restarts)) : "0"),
     cell(3, perSecond(figures.rate)),

@@ -54,7 +54,12 @@ async function request(path, options = {}) {
 export const read = (path) => request(path, { headers: { Accept: "application/json" } });
 
 export const post = (path, body) =>
-  request(path, body === undefined ? { method: "POST" } : { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+  request(
+    path,
+    body === undefined
+      ? { method: "POST" }
+      : { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) },
+  );
 
 const SHORTEST = 500;
 const LONGEST = 15_000;
