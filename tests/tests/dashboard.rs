@@ -80,11 +80,12 @@ async fn every_service_is_seen_on_every_page() -> Result<()> {
     let system = Embedded::start().await?;
     let mut stream = Stream::open(&system).await?;
     let (name, hello) = stream.next().await?;
-    ensure!((name.as_str(), hello) == ("hello", json!({"service": "order-service", "whole": true})));
+    ensure!(name == "hello" && hello["service"] == "order-service" && hello["whole"] == true, "{hello}");
+    let replica = hello["replica"].clone();
     let mut seen = BTreeSet::new();
     while seen.len() < 4 {
         let (_, snapshot) = stream.next().await?;
-        ensure!(snapshot["status"] == "UP", "{snapshot}");
+        ensure!(snapshot["status"] == "UP" && snapshot["replica"] == replica, "{snapshot}");
         ensure!(snapshot["checks"]["database"] == "ok", "{snapshot}");
         ensure!(part(&snapshot, "journal").is_some_and(|part| part["state"] == "RUNNING"), "{snapshot}");
         seen.insert(snapshot["service"].as_str().unwrap_or_default().to_owned());

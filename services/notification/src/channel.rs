@@ -109,7 +109,7 @@ impl Outside<NotificationSaga> for Channels {
         let limit = self.ways.time_limit;
         let late = || Failure::for_now(format!("there was no answer within {} ms", limit.as_millis()));
         let delivered = tokio::time::timeout(limit, self.deliver(order, &notice)).await.unwrap_or_else(|_| Err(late()));
-        let outcome = if delivered.is_ok() { "delivered" } else { "failed" };
+        let outcome = if delivered.is_ok() { "sent" } else { "failed" };
         metrics::counter!("notice_deliveries_total", "service" => NotificationSaga::SERVICE, "channel" => notice.channel.name(), "outcome" => outcome)
             .increment(1);
         match delivered {

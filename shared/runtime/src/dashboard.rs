@@ -6,7 +6,7 @@ mod series;
 mod snapshot;
 
 pub use reporter::Reporter;
-pub use snapshot::Snapshot;
+pub use snapshot::{Snapshot, process};
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};

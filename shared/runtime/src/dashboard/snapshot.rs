@@ -50,7 +50,7 @@ pub(super) struct Identity {
 }
 
 /// This process, over all computers.
-pub(super) fn process() -> String {
+pub fn process() -> String {
     static NAME: LazyLock<String> = LazyLock::new(|| {
         let host = hostname::get().map(|name| name.to_string_lossy().into_owned());
         format!("{}-{}", host.unwrap_or_else(|_| "localhost".into()), std::process::id())
