@@ -8,6 +8,7 @@ mod caller;
 mod dead_letters;
 mod edge;
 mod newest;
+pub mod object;
 mod operations;
 mod prefer;
 mod problem;
