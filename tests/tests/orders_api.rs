@@ -3,9 +3,10 @@
 use anyhow::{Context, Result, ensure};
 use e2e::api::{Api, Service, example, order_of};
 use e2e::embedded::Embedded;
+use e2e::events::Events;
 use futures::future::{join_all, try_join_all};
 use reqwest::header::HeaderMap;
-use reqwest::{Method, RequestBuilder, Response};
+use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
@@ -193,35 +194,6 @@ async fn a_timeline_tells_of_all_services() -> Result<()> {
     assert!(times.is_sorted(), "{times:?}");
     assert_eq!(api.get(Service::Order, &format!("/api/orders/{id}")).await?["contact"], order["contact"]);
     embedded.finish().await
-}
-
-/// A stream of events, as it is read.
-struct Events(Response, String);
-
-impl Events {
-    async fn of(request: RequestBuilder) -> Result<Self> {
-        let reply = request.send().await?;
-        ensure!(reply.headers()["content-type"] == "text/event-stream", "{reply:?}");
-        Ok(Events(reply, String::new()))
-    }
-
-    /// The next event: its id and data. Comments, which keep the connection alive, are left out.
-    async fn next(&mut self) -> Result<(String, Value)> {
-        loop {
-            if let Some((event, rest)) = self.1.split_once("\n\n") {
-                let (event, rest) = (event.to_owned(), rest.to_owned());
-                self.1 = rest;
-                let field = |name: &str| event.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
-                if let (Some(id), Some(data)) = (field("id:"), field("data:")) {
-                    ensure!(field("event:") == Some("order"), "{event}");
-                    return Ok((id.to_owned(), serde_json::from_str(data)?));
-                }
-                continue;
-            }
-            let chunk = tokio::time::timeout(Duration::from_secs(30), self.0.chunk()).await??;
-            self.1.push_str(std::str::from_utf8(&chunk.context("the stream has ended")?)?);
-        }
-    }
 }
 
 #[tokio::test]
