@@ -1,5 +1,6 @@
-//! What the tests of the whole system use: a client, the programs on real servers, a rig of one service over ports that
-//! fail, the audit of the invariants, the event log's conformance, chaos, and the simulation.
+//! What the tests of the whole system use: a client, a reader of its streams, the system itself, the programs on real
+//! servers, a rig of one service over ports that fail, the audit of the invariants, the event log's conformance, chaos,
+//! and the simulation.
 
 pub mod api;
 pub mod appended;
@@ -7,6 +8,8 @@ pub mod audit;
 pub mod chaos;
 pub mod conformance;
 pub mod embedded;
+pub mod events;
+pub mod guarded;
 pub mod programs;
 pub mod proxy;
 pub mod rig;

@@ -2,71 +2,22 @@
 
 use anyhow::{Context, Result, ensure};
 use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::rsa;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256};
-use aws_lc_rs::{hmac, rsa};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use e2e::api::{Api, Service, example};
+use e2e::api::Service;
+use e2e::guarded::{AUDIENCE, Guarded, ISSUER, claims, hs256, token};
 use futures::future::join_all;
-use order_system::System;
-use order_system::config::RunSettings;
 use reqwest::{Method, RequestBuilder, Response};
-use runtime::config::{AccessSettings, Auth, Secret};
-use runtime::database::Database;
-use runtime::program::Stop;
-use sea_orm::{EntityTrait, PaginatorTrait};
+use runtime::config::{Auth, Secret};
 use serde_json::{Value, json};
-use std::time::{Duration, Instant, SystemTime};
-use tempfile::TempDir;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-const ISSUER: &str = "https://issuer.example";
-const AUDIENCE: &str = "orders";
 const ORDER: &str = "/api/orders/018f4e2a-7b1c-7000-8000-000000000001";
 const WORTHLESS: &str = "the credential is not accepted";
-
-/// A system with this access.
-struct Guarded {
-    system: System,
-    settings: RunSettings,
-    api: Api,
-    _directory: TempDir,
-}
-
-impl Guarded {
-    async fn start(set: impl FnOnce(&mut AccessSettings)) -> Result<Self> {
-        let directory = tempfile::tempdir()?;
-        let mut settings = RunSettings::embedded(directory.path().to_owned());
-        set(&mut settings.common.access);
-        let system = System::start(&settings, None, &Stop::default()).await?;
-        system.ready().await;
-        let api = Api::new(system.urls());
-        Ok(Guarded { system, settings, api, _directory: directory })
-    }
-
-    fn get(&self, service: Service, path: &str) -> RequestBuilder {
-        self.api.request(Method::GET, service, path)
-    }
-
-    /// Asks for the stock with this token or key.
-    async fn ask(&self, credential: &str) -> Result<Response> {
-        Ok(self.get(Service::Inventory, "/api/stock").bearer_auth(credential).send().await?)
-    }
-
-    /// Places an order with this token or key.
-    async fn place(&self, credential: &str) -> Result<Response> {
-        let request = self.api.request(Method::POST, Service::Order, "/api/orders").json(&example());
-        Ok(request.bearer_auth(credential).send().await?)
-    }
-
-    /// Stops it, and counts the orders that it has.
-    async fn orders(self) -> Result<u64> {
-        self.system.stop().await;
-        let orders = Database::open(&self.settings.databases()?[0]).await?;
-        Ok(order_service::store::Entity::find().count(&orders.read).await?)
-    }
-}
 
 /// A 401 says how to do it right, and of what was wrong nothing but this.
 async fn assert_unknown(reply: Response, detail: &str, case: &str) -> Result<()> {
@@ -149,32 +100,6 @@ async fn a_key_opens_what_its_role_may() -> Result<()> {
     assert_eq!(guarded.place(customer).await?.status(), 202);
     assert_eq!(guarded.orders().await?, 1, "only the order of somebody who is known");
     Ok(())
-}
-
-/// A token, signed by this.
-fn token(header: &Value, claims: &Value, sign: impl Fn(&[u8]) -> Vec<u8>) -> String {
-    let part = |value: &Value| BASE64_URL_SAFE_NO_PAD.encode(value.to_string());
-    let signed = format!("{}.{}", part(header), part(claims));
-    let signature = BASE64_URL_SAFE_NO_PAD.encode(sign(signed.as_bytes()));
-    format!("{signed}.{signature}")
-}
-
-fn hs256(secret: &[u8]) -> impl Fn(&[u8]) -> Vec<u8> {
-    let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
-    move |text| hmac::sign(&key, text).as_ref().to_vec()
-}
-
-/// What a good token says, with these claims instead; null takes one out. `exp` and `nbf` are seconds from now.
-fn claims(other: Value) -> Value {
-    let now = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs()).cast_signed();
-    let mut claims = json!({"sub": "u-1", "iss": ISSUER, "aud": AUDIENCE, "exp": now + 600, "role": "service"});
-    let all = claims.as_object_mut().expect("an object");
-    for (name, value) in other.as_object().expect("an object").clone() {
-        let moment = value.as_i64().map(|seconds| json!(now + seconds));
-        all.insert(name, moment.unwrap_or(value));
-    }
-    all.retain(|_, value| !value.is_null());
-    claims
 }
 
 /// An issuer with a key of every kind.

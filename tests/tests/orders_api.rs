@@ -3,12 +3,12 @@
 use anyhow::{Context, Result, ensure};
 use e2e::api::{Api, Service, example, order_of};
 use e2e::embedded::Embedded;
+use e2e::events::Events;
 use futures::future::{join_all, try_join_all};
 use reqwest::header::HeaderMap;
-use reqwest::{Method, RequestBuilder, Response};
+use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use std::collections::{BTreeSet, HashSet};
-use std::time::Duration;
 
 fn post(api: &Api, path: &str) -> RequestBuilder {
     api.request(Method::POST, Service::Order, path)
@@ -195,35 +195,6 @@ async fn a_timeline_tells_of_all_services() -> Result<()> {
     embedded.finish().await
 }
 
-/// A stream of events, as it is read.
-struct Events(Response, String);
-
-impl Events {
-    async fn of(request: RequestBuilder) -> Result<Self> {
-        let reply = request.send().await?;
-        ensure!(reply.headers()["content-type"] == "text/event-stream", "{reply:?}");
-        Ok(Events(reply, String::new()))
-    }
-
-    /// The next event: its id and data. Comments, which keep the connection alive, are left out.
-    async fn next(&mut self) -> Result<(String, Value)> {
-        loop {
-            if let Some((event, rest)) = self.1.split_once("\n\n") {
-                let (event, rest) = (event.to_owned(), rest.to_owned());
-                self.1 = rest;
-                let field = |name: &str| event.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
-                if let (Some(id), Some(data)) = (field("id:"), field("data:")) {
-                    ensure!(field("event:") == Some("order"), "{event}");
-                    return Ok((id.to_owned(), serde_json::from_str(data)?));
-                }
-                continue;
-            }
-            let chunk = tokio::time::timeout(Duration::from_secs(30), self.0.chunk()).await??;
-            self.1.push_str(std::str::from_utf8(&chunk.context("the stream has ended")?)?);
-        }
-    }
-}
-
 #[tokio::test]
 async fn a_stream_goes_on_where_it_was_left() -> Result<()> {
     let embedded = Embedded::start().await?;
@@ -259,24 +230,4 @@ async fn a_stream_goes_on_where_it_was_left() -> Result<()> {
     assert_eq!((&order["orderId"], &order["status"]), (&json!(a), &json!("CANCELLED")));
     // A stream that is open holds nothing up.
     embedded.finish().await
-}
-
-#[tokio::test]
-async fn streams_that_nobody_reads_hold_nothing_up() -> Result<()> {
-    let embedded = Embedded::start().await?;
-    let api = &embedded.api;
-    let request = || api.request(Method::GET, Service::Order, "/api/orders/events");
-    let streams = try_join_all((0..200).map(|_| request().send())).await?;
-    let mut ids = Vec::new();
-    for _ in 0..200 {
-        ids.push(api.place(&example()).await?);
-    }
-    let statuses = api.until_all_final(&ids).await?;
-    assert_eq!(statuses, [("CONFIRMED".to_owned(), 200)].into());
-    // Stopped with all of them open, well within what a drain may take; and each of them ends.
-    tokio::time::timeout(Duration::from_secs(10), embedded.finish()).await??;
-    for mut stream in streams {
-        while let Ok(Some(_)) = stream.chunk().await {}
-    }
-    Ok(())
 }

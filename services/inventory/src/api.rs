@@ -69,8 +69,15 @@ struct NewOnHand {
     /// Units, from what orders hold to 1000000000000.
     #[oai(validator(minimum(value = "0"), maximum(value = "1000000000000")))]
     on_hand: i64,
-    /// Why.
-    #[oai(nullable)]
+    /// Why. 1 to 200 characters.
+    #[oai(
+        nullable,
+        validator(
+            min_length = 1,
+            max_length = 200,
+            pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
+        )
+    )]
     #[serde(default)]
     reason: Option<String>,
 }

@@ -256,7 +256,10 @@ impl Api {
         #[oai(name = "notificationId")]
         notification_id: Path<Uuid>,
         /// For the logs; without it the request gets a new UUID.
-        #[oai(name = "X-Correlation-Id")]
+        #[oai(
+            name = "X-Correlation-Id",
+            validator(min_length = 1, max_length = 200, pattern = r"^[!-~]([ -~]*[!-~])?$")
+        )]
         correlation_id: Header<Option<String>>,
         /// W3C trace context.
         traceparent: Header<Option<String>>,

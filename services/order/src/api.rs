@@ -1,6 +1,8 @@
 //! The HTTP API of order-service.
 
+mod ask;
 mod list;
+mod reply;
 mod request;
 mod stream;
 mod timeline;
@@ -10,39 +12,32 @@ pub(crate) use stream::STREAMS;
 
 use crate::feed::FeedMessage;
 use crate::saga::{Input, OrderSaga};
-use crate::store::claims::{Claim, Claims};
-use crate::waiting::{Ended, Waiting, is_final};
+use crate::store::claims::Claims;
+use crate::waiting::{Waiting, is_final};
+use ask::{Ask, Claimed, changed, matches};
 use contracts::{Money, OrderId, event_id};
 use list::Filter;
 use poem::web::Data;
 use poem_openapi::param::{Header, Path, Query};
 use poem_openapi::payload::Json;
-use poem_openapi::{ApiResponse, OpenApi, Tags};
+use poem_openapi::{OpenApi, Tags};
+use reply::{Accepted, Found, accepted};
 use request::{Cancellation, NewOrder, key};
 use runtime::actors::group_commit::Request;
-use runtime::actors::order::Outcome;
 use runtime::actors::{Address, Wiring};
 use runtime::database::Database;
 use runtime::http::{Caller, JsonAmount, JsonBody, OptionalJsonBody, Refusal, Stopping, Wait};
-use runtime::saga::{Caused, Instance, Origin, Rejection, Saga};
-use runtime::store::StoreError;
-use runtime::trace;
+use runtime::saga::Saga;
 use std::sync::Arc;
-use std::time::Duration;
 use stream::Stream;
 use time::OffsetDateTime;
 use timeline::Timeline;
 use tokio::sync::Semaphore;
-use tokio::time::Instant;
 use uuid::Uuid;
-use view::{Acknowledgement, OrderChange, OrderList, OrderStatus, OrderView, etag};
+use view::{OrderChange, OrderList, OrderStatus, OrderView, etag};
 
 /// Requests that may wait for the journal at a time; more are told to come back.
 pub(crate) const WINDOW: usize = 2_000;
-/// How long a request waits for its commit.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// How long a request waits for the commit of an earlier one with the same key.
-const PATIENCE_WITH_THE_FIRST: Duration = Duration::from_secs(5);
 
 /// The parts of the service that the routes speak to.
 pub struct Api {
@@ -75,44 +70,6 @@ enum Tag {
 
 fn amount(ten_thousandths: i64) -> JsonAmount {
     Money::from_ten_thousandths(ten_thousandths).into()
-}
-
-/// A request that was taken on.
-#[derive(ApiResponse)]
-enum Accepted {
-    /// It is committed; what comes of it can be read at `Location`.
-    #[oai(status = 202)]
-    Accepted(
-        Json<Acknowledgement>,
-        /// Where the order can be read.
-        #[oai(header = "Location")]
-        String,
-        /// The request's own, or a new one. All events of an order carry that of the request that placed it.
-        #[oai(header = "X-Correlation-Id")]
-        String,
-        /// `wait=N`, if the answer was held back as the header Prefer wished.
-        #[oai(header = "Preference-Applied")]
-        Option<String>,
-        /// `true`, if this is the answer to an earlier request with the same `Idempotency-Key`.
-        #[oai(header = "Idempotency-Replayed")]
-        Option<String>,
-    ),
-}
-
-/// An order that was found.
-#[derive(ApiResponse)]
-enum Found {
-    /// How it stands.
-    #[oai(status = 200)]
-    Found(
-        Json<OrderView>,
-        /// Names this version of the order, for `If-Match`.
-        #[oai(header = "ETag")]
-        String,
-        /// `wait=N`, if the answer was held back as the header Prefer wished.
-        #[oai(header = "Preference-Applied")]
-        Option<String>,
-    ),
 }
 
 #[OpenApi]
@@ -356,167 +313,4 @@ impl Routes {
         let taken = self.0.take(&ask, Input::Cancel(reason)).await?;
         Ok(accepted(ask, taken.status, None, replayed))
     }
-}
-
-/// Whether one of these entity tags is that of this version, by the strong comparison of RFC 9110.
-fn matches(if_match: &str, version: i64) -> bool {
-    if_match.split(',').any(|tag| tag.trim() == etag(version))
-}
-
-fn changed(order: OrderId) -> Refusal {
-    Refusal::stale(format!("order {order} has changed meanwhile; GET /api/orders/{order} shows it with its new ETag"))
-}
-
-/// A caller's request, on its way to an order.
-struct Ask {
-    order: OrderId,
-    id: Uuid,
-    correlation_id: String,
-    traceparent: String,
-    expected: Option<i64>,
-    patience: Duration,
-}
-
-impl Ask {
-    fn new(order: OrderId, correlation_id: Option<String>, traceparent: Option<String>) -> Self {
-        Ask {
-            order,
-            id: Uuid::now_v7(),
-            correlation_id: correlation_id.unwrap_or_default(),
-            traceparent: trace::accept(traceparent.as_deref()),
-            expected: None,
-            patience: PATIENCE,
-        }
-    }
-}
-
-/// Whether an idempotency key was new.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Claimed {
-    Now,
-    Before,
-}
-
-/// What became of an [`Ask`].
-struct Taken {
-    /// Whether it changed anything.
-    applied: bool,
-    status: OrderStatus,
-}
-
-fn accepted(ask: Ask, status: OrderStatus, applied: Option<String>, replayed: bool) -> Accepted {
-    let Ask { order, correlation_id, .. } = ask;
-    let acknowledgement = Acknowledgement { order_id: order.0, status, correlation_id: correlation_id.clone() };
-    let location = format!("/api/orders/{order}");
-    Accepted::Accepted(Json(acknowledgement), location, correlation_id, applied, replayed.then(|| "true".to_owned()))
-}
-
-impl Api {
-    async fn find(&self, order: OrderId) -> Result<Option<Instance<OrderSaga>>, StoreError> {
-        Ok(self.wiring.store.load(&[order]).await?.pop().map(|loaded| loaded.instance))
-    }
-
-    /// The order, if there is one that this caller may see. Another's is none.
-    async fn read(&self, order: OrderId, caller: &Caller) -> Result<Instance<OrderSaga>, Refusal> {
-        let found = self.find(order).await?.filter(|found| caller.may_act_for(&found.state.details.customer_id));
-        found.ok_or_else(|| unknown(order))
-    }
-
-    /// Waits for an order's end, but not longer than is wished, and not when the service is being stopped.
-    async fn until_final(
-        &self,
-        order: OrderId,
-        ended: Ended,
-        wait: Wait,
-        stopping: &Stopping,
-    ) -> Result<Option<Instance<OrderSaga>>, StoreError> {
-        let until = Instant::now() + wait.duration();
-        tokio::select! {
-            found = self.waiting.until_final(order, ended, until, &*self.wiring.store) => found,
-            () = stopping.0.cancelled() => Ok(None),
-        }
-    }
-
-    /// Claims a key for what is asked. What was asked first under this key is asked again, or refused if it was
-    /// something else.
-    async fn claim(
-        &self,
-        caller: &Caller,
-        operation: &str,
-        key: &str,
-        asked: Vec<u8>,
-        ask: &mut Ask,
-    ) -> Result<Claimed, Refusal> {
-        let claim = Claim {
-            caller: caller.id.clone(),
-            operation: operation.to_owned(),
-            key: key.to_owned(),
-            asked,
-            order: ask.order,
-            request: ask.id,
-            correlation_id: ask.correlation_id.clone(),
-        };
-        let made = self.claims.call(|reply| Request::Do(claim, reply));
-        let made = tokio::time::timeout(PATIENCE, made).await;
-        let busy = || Refusal::unavailable("the idempotency key could not be stored; nothing was done, try again");
-        let first = made.map_err(|_| busy())?.map_err(|_| busy())??;
-        if !first.same {
-            return Err(Refusal::key_reused(format!("the Idempotency-Key {key:?} was used for another request")));
-        }
-        if first.row.request_id == ask.id {
-            return Ok(Claimed::Now);
-        }
-        ask.order = OrderId(first.row.order_id);
-        ask.id = first.row.request_id;
-        ask.correlation_id = first.row.correlation_id;
-        ask.patience = PATIENCE_WITH_THE_FIRST;
-        Ok(Claimed::Before)
-    }
-
-    async fn take(&self, ask: &Ask, input: Input) -> Result<Taken, Refusal> {
-        let _place = self
-            .window
-            .try_acquire()
-            .map_err(|_| Refusal::unavailable("too many requests are waiting; nothing was stored, try again"))?;
-        if !self.wiring.health.is_ready() {
-            return Err(Refusal::unavailable("the service is not ready; nothing was stored, try again"));
-        }
-        let order = ask.order;
-        let cause = Caused {
-            origin: Origin::Here,
-            id: ask.id,
-            correlation_id: ask.correlation_id.clone(),
-            traceparent: ask.traceparent.clone(),
-            input,
-            expected: ask.expected,
-        };
-        let in_doubt = || {
-            let detail = format!("it is not known whether order {order} was changed; GET /api/orders/{order} tells");
-            Refusal::unavailable(detail)
-        };
-        let taken = match tokio::time::timeout(ask.patience, self.wiring.order(order, cause)).await {
-            Ok(taken) => taken.map_err(|_| in_doubt())?,
-            Err(_) if ask.patience == PATIENCE => return Err(in_doubt()),
-            Err(_) => return Err(Refusal::conflict("the first request with this Idempotency-Key is still under way")),
-        };
-        let taken_as = |applied, instance: &Instance<OrderSaga>| Taken { applied, status: instance.state.stage.into() };
-        match taken {
-            Outcome::Applied(instance) => Ok(taken_as(true, &instance)),
-            Outcome::Nothing(_, instance) => Ok(taken_as(false, &instance)),
-            Outcome::Rejected(Rejection::UnknownOrder) => Err(unknown(order)),
-            Outcome::Rejected(Rejection::Stale) => Err(changed(order)),
-            Outcome::Rejected(why @ (Rejection::AlreadyFailed | Rejection::NothingUnderWay)) => {
-                Err(Refusal::conflict(format!("order {order} cannot be cancelled: {why}")))
-            }
-            Outcome::Refused(why) => {
-                tracing::error!(order_id = %order, why, "an order could not be stored");
-                Err(Refusal::unavailable("the order could not be stored"))
-            }
-            Outcome::Unavailable => Err(in_doubt()),
-        }
-    }
-}
-
-fn unknown(order: OrderId) -> Refusal {
-    Refusal::not_found(format!("there is no order {order}"))
 }

@@ -28,6 +28,8 @@ use uuid::Uuid;
 const PAUSE: Duration = Duration::from_millis(100);
 /// The pause between two looks, as a multiple of the time that one took.
 const SHARE: u32 = 20;
+/// The pause between two looks, at most: a look also takes long because others are served meanwhile.
+const LONGEST: Duration = Duration::from_secs(2);
 /// How much later than its moment a change may be committed, in milliseconds.
 const OVERLAP: i64 = 2_000;
 /// Without a look for so long, in milliseconds, the feed begins anew.
@@ -213,7 +215,7 @@ impl Actor for Feed {
                 if let Err(error) = self.look(told).await {
                     tracing::warn!(%error, "changes of orders cannot be read; trying again");
                 }
-                myself.send_after(PAUSE.max(began.elapsed() * SHARE), || FeedMessage::Look);
+                myself.send_after((began.elapsed() * SHARE).clamp(PAUSE, LONGEST), || FeedMessage::Look);
             }
         }
         Ok(())

@@ -9,6 +9,7 @@ mod dashboard;
 mod dead_letters;
 mod edge;
 mod newest;
+pub mod object;
 mod operations;
 mod parts;
 mod prefer;

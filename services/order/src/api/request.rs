@@ -5,7 +5,7 @@ use crate::saga::Details;
 use contracts::{Contact, Money, OrderLine, is_iso4217};
 use poem_openapi::Object;
 use poem_openapi::types::Example;
-use runtime::http::{Fields, JsonAmount, Refusal};
+use runtime::http::{Fields, JsonAmount, Refusal, object};
 use serde::Deserialize;
 use url::Url;
 
@@ -31,9 +31,11 @@ pub(super) struct NewOrder {
     currency: String,
     /// What is ordered. 1 to 500 lines; lines of one product count together.
     #[oai(validator(min_items = 1, max_items = 500))]
+    #[serde(deserialize_with = "object::list")]
     items: Vec<NewLine>,
     /// How to reach the customer, beside the log of notification-service.
     #[oai(nullable, skip_serializing_if_is_none)]
+    #[serde(default, deserialize_with = "object::optional")]
     contact: Option<ContactView>,
 }
 
@@ -43,8 +45,10 @@ pub(super) struct NewOrder {
 #[serde(rename_all = "camelCase")]
 pub(super) struct ContactView {
     /// An address for mail. At most 254 characters.
+    #[oai(validator(max_length = 254, pattern = r"^[^\s\x00-\x1f\x7f-\x9f]+@[^@\s\x00-\x1f\x7f-\x9f]+$"))]
     email: Option<String>,
     /// Where to post signed messages to: an `http` or `https` URL of at most 2000 characters.
+    #[oai(validator(max_length = 2000))]
     webhook_url: Option<String>,
 }
 
@@ -161,7 +165,7 @@ impl NewOrder {
 #[derive(Clone, Debug, Default, Object, Deserialize)]
 #[oai(example)]
 pub(super) struct Cancellation {
-    /// In the caller's words. At most 200 characters.
+    /// In the caller's words. 1 to 200 characters.
     #[oai(
         nullable,
         validator(

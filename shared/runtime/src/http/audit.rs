@@ -67,8 +67,18 @@ impl AuditApi {
     async fn list(
         &self,
         /// Only what was done to this: a kind and an id, as `dead-letter/...`.
+        #[oai(validator(
+            min_length = 1,
+            max_length = 200,
+            pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
+        ))]
         subject: Query<Option<String>>,
         /// Only what this caller did.
+        #[oai(validator(
+            min_length = 1,
+            max_length = 200,
+            pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
+        ))]
         actor: Query<Option<String>>,
         /// How many, from 1 to 100; 20, if it is not given.
         #[oai(validator(minimum(value = "1"), maximum(value = "100")))]

@@ -83,7 +83,8 @@ fn events(
     let place = Arc::clone(&pages.0).try_acquire_owned();
     let place = place.map_err(|_| Refusal::unavailable("too many dashboards are open; try again"))?;
     let (heard, live) = dashboard.board.listen();
-    let hello = serde_json::json!({"service": dashboard.service, "replica": process(), "whole": dashboard.whole}).to_string();
+    let hello =
+        serde_json::json!({"service": dashboard.service, "replica": process(), "whole": dashboard.whole}).to_string();
     let hello = stream::once(async move { Event::message(hello).event_type("hello") });
     let snapshot = |text: Arc<str>| Event::message(text.to_string()).event_type("snapshot");
     let events = hello.chain(stream::iter(heard).map(snapshot)).chain(coming(live, place).map(snapshot));

@@ -74,10 +74,20 @@ impl DeadLetterApi {
     async fn list(
         &self,
         /// Only of this topic, as `payment.confirmed`.
+        #[oai(validator(
+            min_length = 1,
+            max_length = 200,
+            pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
+        ))]
         topic: Query<Option<String>>,
         /// Only in this state.
         state: Query<Option<DeadLetterState>>,
         /// Only those whose reason contains this, in whatever case.
+        #[oai(validator(
+            min_length = 1,
+            max_length = 200,
+            pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
+        ))]
         reason: Query<Option<String>>,
         /// Only those that were sent again together.
         batch: Query<Option<Uuid>>,

@@ -1,4 +1,4 @@
-//! What the OpenAPI document says about access.
+//! The OpenAPI document as it is served: it tells of access, and has its tags in the order of the routes.
 
 use super::{Access, is_open};
 use poem_openapi::{OpenApi, OpenApiService, Webhook};
@@ -48,6 +48,7 @@ impl Document {
                 }
             }
         }
+        order_tags(&mut document);
         let top = document.as_mapping_mut().expect("an OpenAPI document is an object");
         let components = top.entry("components".into()).or_insert_with(|| Mapping::new().into());
         if let Value::Mapping(components) = components {
@@ -57,6 +58,19 @@ impl Document {
         let yaml = serde_yaml_ng::to_string(&document).expect("what was YAML is YAML");
         let swagger_ui = api.swagger_ui_html().replace(&written, &json);
         Document { json, yaml, swagger_ui }
+    }
+}
+
+/// poem-openapi sorts the tags by name. In the order of the routes, what a service is there for comes first.
+fn order_tags(document: &mut Value) {
+    let mut used: Vec<Value> = Vec::new();
+    for (_, item) in document["paths"].as_mapping().into_iter().flatten() {
+        for (_, operation) in item.as_mapping().into_iter().flatten() {
+            used.extend(operation["tags"].as_sequence().into_iter().flatten().cloned());
+        }
+    }
+    if let Some(Value::Sequence(tags)) = document.get_mut("tags") {
+        tags.sort_by_key(|tag| used.iter().position(|name| *name == tag["name"]));
     }
 }
 

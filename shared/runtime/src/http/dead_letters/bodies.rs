@@ -16,14 +16,24 @@ const FASTEST: u32 = 1_000;
 
 /// How a dead letter is to be sent again.
 #[derive(Clone, Debug, Default, Object, Deserialize)]
-#[oai(example, nullable_all)]
+#[oai(example)]
 #[serde(default)]
 pub(super) struct Redrive {
     /// In place of the message's value: the whole corrected message, as text. Without it the value goes as it was.
+    #[oai(nullable)]
     payload: Option<String>,
     /// In place of the message's key: the orderId. Without it the key goes as it was.
+    #[oai(nullable)]
     key: Option<String>,
-    /// Why. At most 200 characters.
+    /// Why. 1 to 200 characters.
+    #[oai(
+        nullable,
+        validator(
+            min_length = 1,
+            max_length = 200,
+            pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
+        )
+    )]
     reason: Option<String>,
     /// Also if it was sent again too often, or discarded, or if the correction cannot be read either.
     #[oai(default)]
@@ -66,18 +76,44 @@ impl Redrive {
 #[serde(rename_all = "camelCase")]
 pub(super) struct RedriveMany {
     /// Only of this topic.
+    #[oai(
+        nullable,
+        validator(
+            min_length = 1,
+            max_length = 200,
+            pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
+        )
+    )]
     topic: Option<String>,
     /// Only those whose reason contains this, in whatever case.
+    #[oai(
+        nullable,
+        validator(
+            min_length = 1,
+            max_length = 200,
+            pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
+        )
+    )]
     reason: Option<String>,
     /// Only say which these are.
     #[oai(default)]
     #[serde(default)]
     pub(super) dry_run: bool,
     /// How many in a second, from 1 to 1000; 10, if it is not given.
+    #[oai(nullable, validator(minimum(value = "1"), maximum(value = "1000")))]
     rate_per_second: Option<u32>,
     /// How many at most, from 1 to 1000; 1000, if it is not given.
+    #[oai(nullable, validator(minimum(value = "1"), maximum(value = "1000")))]
     limit: Option<u64>,
-    /// Why they are sent again. At most 200 characters.
+    /// Why they are sent again. 1 to 200 characters.
+    #[oai(
+        nullable,
+        validator(
+            min_length = 1,
+            max_length = 200,
+            pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
+        )
+    )]
     note: Option<String>,
 }
 
@@ -116,6 +152,11 @@ impl RedriveMany {
 #[oai(example)]
 pub(super) struct Discard {
     /// In the words of who says so. 1 to 200 characters.
+    #[oai(validator(
+        min_length = 1,
+        max_length = 200,
+        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
+    ))]
     reason: String,
 }
 
