@@ -1,5 +1,7 @@
 //! What every program does around its services: logs, start, the lines that say it is ready, and an orderly end.
 
+mod described;
+
 use crate::actors::consumer::Attempts;
 use crate::actors::mailbox::Meter;
 use crate::actors::supervisor::{Child, Supervisor, SupervisorMessage, Tree};
@@ -125,6 +127,7 @@ pub fn telemetry(common: &Common) -> Result<PrometheusHandle> {
         .context("metrics")?
         .install_recorder()
         .context("metrics")?;
+    described::describe_metrics();
     let kept = metrics.clone();
     tokio::spawn(async move {
         loop {

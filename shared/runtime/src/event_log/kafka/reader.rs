@@ -112,7 +112,10 @@ impl Reader {
     }
 
     fn say_paused(&self, paused: bool) {
-        metrics::gauge!("kafka_consumer_paused", "service" => self.group.clone()).set(f64::from(u8::from(paused)));
+        // A service has more than one group: its own, and that of its dead letters.
+        let (service, _) = self.group.split_once('.').unwrap_or((&self.group, ""));
+        let labels = [("service", service.to_owned()), ("group", self.group.clone())];
+        metrics::gauge!("kafka_consumer_paused", &labels).set(f64::from(u8::from(paused)));
     }
 
     fn log(&self, result: Result<(), KafkaError>, what: &str) {
