@@ -17,8 +17,9 @@ use tokio::net::{TcpSocket, TcpStream};
 const STREAMS: usize = 1_000;
 /// Files that the program and this test need each: a connection for every stream, and some more.
 const FILES: u64 = 2_000;
-/// What a stream may cost the program: the HTTP server takes no more of it once 400 KiB are unsent.
-const BYTES_PER_STREAM: usize = 512 * 1024;
+/// What a stream may cost the program: the HTTP server takes no more of it once 400 KiB are unsent, in a buffer that may
+/// have grown to twice that.
+const BYTES_PER_STREAM: usize = 1024 * 1024;
 /// Orders placed meanwhile. Each has a long name, so that the streams have much to say.
 const ORDERS: usize = 200;
 

@@ -29,12 +29,12 @@ use runtime::database::Database;
 use runtime::http::{Caller, JsonAmount, JsonBody, OptionalJsonBody, Refusal, Stopping, Wait};
 use runtime::saga::Saga;
 use std::sync::Arc;
-use stream::Stream;
+use stream::{Stream, Told};
 use time::OffsetDateTime;
 use timeline::Timeline;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
-use view::{OrderChange, OrderList, OrderStatus, OrderView, etag};
+use view::{OrderList, OrderStatus, OrderView, etag};
 
 /// Requests that may wait for the journal at a time; more are told to come back.
 pub(crate) const WINDOW: usize = 2_000;
@@ -194,7 +194,7 @@ impl Routes {
         /// The `id` of the last event that was received.
         #[oai(name = "Last-Event-ID")]
         last_event_id: Header<Option<String>>,
-    ) -> Result<Stream<OrderChange>, Refusal> {
+    ) -> Result<Stream<Told>, Refusal> {
         let none = |()| Refusal::malformed("Last-Event-ID", "is none that this stream has given");
         let since = last_event_id.0.map(|id| id.parse().map_err(none)).transpose()?;
         self.0.changes(caller.clone(), since, &stopping).await

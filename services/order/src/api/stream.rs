@@ -8,10 +8,13 @@ use contracts::{OrderId, Timestamp};
 use futures::stream::{BoxStream, StreamExt, iter, once, unfold};
 use poem::web::sse::Event;
 use poem_openapi::payload::EventStream;
+use poem_openapi::registry::{MetaSchemaRef, Registry};
 use poem_openapi::types::{ToJSON, Type};
 use runtime::database::Database;
 use runtime::http::{Caller, Refusal, Stopping};
 use runtime::saga::Named;
+use serde_json::Value;
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::future::ready;
 use std::sync::Arc;
@@ -36,7 +39,52 @@ fn looks(live: broadcast::Receiver<Look>) -> impl futures::Stream<Item = Look> +
     unfold(live, |mut live| async move { live.recv().await.ok().map(|look| (look, live)) })
 }
 
-fn view(run: u32, change: &Change) -> OrderChange {
+/// A change as a stream tells it: an [`OrderChange`], with its place in this run of the feed.
+pub(super) struct Told {
+    run: u32,
+    change: Arc<Change>,
+}
+
+impl Told {
+    fn event(self) -> Event {
+        let text = self.change.told.get_or_init(|| view(&self.change).to_json_string());
+        Event::message(text).id(Position::of(self.run, &self.change).to_string()).event_type("order")
+    }
+}
+
+impl Type for Told {
+    const IS_REQUIRED: bool = OrderChange::IS_REQUIRED;
+    type RawValueType = Self;
+    type RawElementValueType = Self;
+
+    fn name() -> Cow<'static, str> {
+        OrderChange::name()
+    }
+
+    fn schema_ref() -> MetaSchemaRef {
+        OrderChange::schema_ref()
+    }
+
+    fn register(registry: &mut Registry) {
+        OrderChange::register(registry);
+    }
+
+    fn as_raw_value(&self) -> Option<&Self> {
+        Some(self)
+    }
+
+    fn raw_element_iter<'a>(&'a self) -> Box<dyn Iterator<Item = &'a Self> + 'a> {
+        Box::new(std::iter::once(self))
+    }
+}
+
+impl ToJSON for Told {
+    fn to_json(&self) -> Option<Value> {
+        view(&self.change).to_json()
+    }
+}
+
+fn view(change: &Change) -> OrderChange {
     let status = OrderStatus::from(change.stage);
     OrderChange {
         order_id: change.order.0,
@@ -46,7 +94,6 @@ fn view(run: u32, change: &Change) -> OrderChange {
         money: change.money.name().to_owned(),
         customer_id: change.customer_id.clone(),
         updated_at: change.at.to_string(),
-        position: Position::of(run, change).to_string(),
     }
 }
 
@@ -83,7 +130,7 @@ impl Api {
         caller: Caller,
         since: Option<Position>,
         stopping: &Stopping,
-    ) -> Result<Stream<OrderChange>, Refusal> {
+    ) -> Result<Stream<Told>, Refusal> {
         let place = self.stream_place()?;
         let Listening { missed, live, run } = self.listen(since).await?;
         let changes = match (missed, since) {
@@ -95,10 +142,8 @@ impl Api {
         };
         let views = changes
             .filter(move |change| ready(caller.may_act_for(&change.customer_id)))
-            .map(move |change| view(run, &change));
-        let to_event =
-            |change: OrderChange| Event::message(change.to_json_string()).id(change.position).event_type("order");
-        Ok(stream(views, place, stopping).to_event(to_event))
+            .map(move |change| Told { run, change });
+        Ok(stream(views, place, stopping).to_event(Told::event))
     }
 
     /// How this order stands, now and after every change, but for versions up to this one.

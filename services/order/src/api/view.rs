@@ -177,7 +177,4 @@ pub(super) struct OrderChange {
     pub(super) customer_id: String,
     /// When it changed, ISO 8601, UTC.
     pub(super) updated_at: String,
-    /// Its place in the stream, which is the event's id.
-    #[oai(skip)]
-    pub(super) position: String,
 }

@@ -7,6 +7,7 @@ use runtime::database::Database;
 use runtime::saga::Named;
 use runtime::store::StoreError;
 use sea_orm::{ColumnTrait, Condition, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use std::sync::OnceLock;
 use uuid::Uuid;
 
 /// Changes of one read.
@@ -29,6 +30,8 @@ pub struct Change {
     pub stage: Stage,
     /// What is known of the money.
     pub money: Money,
+    /// The words in which streams tell it, found once for all of them.
+    pub told: OnceLock<String>,
 }
 
 /// The changes from this moment on, behind this one, oldest first.
@@ -56,7 +59,8 @@ pub async fn changes(
     let rows: Vec<(Uuid, i64, i64, String, String, String)> = page.into_tuple().all(&database.read).await?;
     let change = |(order, version, at, customer_id, stage, money): (_, _, _, _, String, String)| {
         let (stage, money) = (Stage::named(&stage).map_err(DbErr::Type)?, Money::named(&money).map_err(DbErr::Type)?);
-        Ok(Change { n: 0, order: OrderId(order), version, at: Timestamp(at), customer_id, stage, money })
+        let told = OnceLock::new();
+        Ok(Change { n: 0, order: OrderId(order), version, at: Timestamp(at), customer_id, stage, money, told })
     };
     let found: Result<_, DbErr> = rows.into_iter().map(change).collect();
     Ok(found?)
