@@ -4,7 +4,10 @@ use metrics::{describe_counter, describe_gauge, describe_histogram};
 
 const COUNTERS: &[(&str, &str)] = &[
     ("orders_total", "Orders that became PENDING (accepted), CONFIRMED, FAILED, CANCELLED."),
-    ("order_failures_total", "Failed orders by reason: PAYMENT_DECLINED, OUT_OF_STOCK, PAYMENT_TIMEOUT, INVENTORY_TIMEOUT."),
+    (
+        "order_failures_total",
+        "Failed orders by reason: PAYMENT_DECLINED, OUT_OF_STOCK, PAYMENT_TIMEOUT, INVENTORY_TIMEOUT.",
+    ),
     ("saga_events_total", "Events by type, counted by the service that commits them."),
     ("events_ignored_total", "Messages that changed nothing: duplicate, late, informs, unreachable, unknown-type."),
     ("dead_letters_total", "Messages that went to their dead-letter topic."),
