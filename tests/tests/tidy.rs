@@ -43,6 +43,8 @@ const HOMES: &[(&str, &[&str])] = &[
             "tests/",
         ],
     ),
+    ("opentelemetry", &["shared/runtime/src/trace/span.rs", "tests/"]),
+    ("rust_embed", &["shared/runtime/src/http/dashboard.rs"]),
     (
         "reqwest",
         &[
