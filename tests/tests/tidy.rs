@@ -44,7 +44,7 @@ const HOMES: &[(&str, &[&str])] = &[
         ],
     ),
     ("opentelemetry", &["shared/runtime/src/trace/span.rs", "tests/"]),
-    ("rust_embed", &["shared/runtime/src/http/dashboard.rs"]),
+    ("rust_embed", &["shared/runtime/src/http/dashboard.rs", "tests/"]),
     (
         "reqwest",
         &[
