@@ -282,7 +282,9 @@ impl Routes {
     }
 
     fn template(&self, path: &str) -> Option<&str> {
-        self.find(path).map(|(template, _)| template.as_str())
+        // The page's routes are in no document.
+        let page = path.starts_with("/dashboard").then_some("/dashboard");
+        self.find(path).map(|(template, _)| template.as_str()).or(page)
     }
 
     fn allow(&self, path: &str) -> Option<HeaderValue> {

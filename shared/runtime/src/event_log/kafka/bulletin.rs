@@ -18,8 +18,6 @@ use std::time::Duration;
 const TOPIC: &str = "service.snapshots";
 /// How long what was said is kept, in milliseconds.
 const KEPT: &str = "600000";
-/// Messages from before its start that a process reads.
-const BEFORE: i64 = 1_200;
 /// How long one poll waits.
 const POLL: Duration = Duration::from_millis(500);
 
@@ -75,7 +73,7 @@ fn listen(settings: &KafkaSettings, board: &Weak<Board>) -> KafkaResult<()> {
         .set("allow.auto.create.topics", "false");
     let consumer: BaseConsumer = config.create()?;
     let mut from = TopicPartitionList::new();
-    from.add_partition_offset(TOPIC, 0, Offset::OffsetTail(BEFORE))?;
+    from.add_partition_offset(TOPIC, 0, Offset::End)?;
     consumer.assign(&from)?;
     while let Some(board) = board.upgrade() {
         // Errors are a broker that is away, which the client waits for by itself.
