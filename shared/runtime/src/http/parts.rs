@@ -69,7 +69,11 @@ struct PartList {
 #[oai(example)]
 struct Restart {
     /// Why. At most 200 characters.
-    #[oai(validator(min_length = 1, max_length = 200))]
+    #[oai(validator(
+        min_length = 1,
+        max_length = 200,
+        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
+    ))]
     reason: String,
 }
 
