@@ -51,7 +51,7 @@ function measured({ window, snapshot, isStale }, kind) {
 export function partsTree(context, service, replica, isOwn) {
   const { snapshot, isStale } = replica;
   const { parts, metrics } = snapshot;
-  // Only the process that serves this page can be asked to restart something.
+  // Only the process that serves this page can be asked to restart something, and not the part that answers.
   const isHere = isOwn && !isStale && (context.ownReplica ? context.ownReplica === snapshot.replica : true);
   const rows = parts.map((part, i) => {
     const figures = measured(replica, part.kind);
@@ -71,6 +71,7 @@ export function partsTree(context, service, replica, isOwn) {
       isAlive: !isStale && part.state === "RUNNING" && figures.rate > 0,
       action:
         isHere &&
+        part.kind !== "http" &&
         h(
           "button",
           {

@@ -21,6 +21,8 @@ pub struct Entry {
     pub restarts: u64,
     /// Why it ended the last time.
     pub last_error: Option<String>,
+    /// Somebody asked for its end.
+    asked: bool,
 }
 
 /// How a part stands.
@@ -53,21 +55,35 @@ impl Roster {
 
     /// These parts are about to be started.
     pub(super) fn begin(&self, kinds: impl Iterator<Item = &'static str>) {
-        let starting =
-            |kind| Entry { kind, state: State::Starting, since: Instant::now(), restarts: 0, last_error: None };
+        let starting = |kind| Entry {
+            kind,
+            state: State::Starting,
+            since: Instant::now(),
+            restarts: 0,
+            last_error: None,
+            asked: false,
+        };
         *self.entries() = kinds.map(starting).collect();
     }
 
-    /// This part stands so now; with an error if it has ended.
-    pub(super) fn note(&self, place: usize, state: State, error: Option<&str>) {
+    /// This part runs.
+    pub(super) fn runs(&self, place: usize, cell: ActorCell) {
         if let Some(entry) = self.entries().get_mut(place) {
-            entry.state = state;
+            entry.state = State::Running(cell);
             entry.since = Instant::now();
-            if let Some(error) = error {
-                entry.restarts += 1;
-                entry.last_error = Some(error.to_owned());
-            }
         }
+    }
+
+    /// This part has ended, or did not start. Whether somebody had asked for that.
+    pub(super) fn ended(&self, place: usize, error: &str) -> bool {
+        let mut entries = self.entries();
+        let Some(entry) = entries.get_mut(place) else { return false };
+        entry.state = State::Restarting;
+        entry.since = Instant::now();
+        entry.restarts += 1;
+        let asked = std::mem::take(&mut entry.asked);
+        entry.last_error = Some(if asked { "somebody asked for it".to_owned() } else { error.to_owned() });
+        asked
     }
 
     /// Every part, in the order of their start.
@@ -78,8 +94,13 @@ impl Roster {
     /// Ends a part, whatever it is at, so that its supervisor starts it again. What it had in hand comes again, as
     /// after a crash.
     pub async fn restart(&self, kind: &str) -> Result<(), NotRestarted> {
-        let state = self.entries().iter().find(|entry| entry.kind == kind).map(|entry| entry.state.clone());
-        match state.ok_or(NotRestarted::Unknown)? {
+        let state = {
+            let mut entries = self.entries();
+            let entry = entries.iter_mut().find(|entry| entry.kind == kind).ok_or(NotRestarted::Unknown)?;
+            entry.asked = matches!(entry.state, State::Running(_));
+            entry.state.clone()
+        };
+        match state {
             State::Starting | State::Restarting => Err(NotRestarted::NotRunning),
             State::Running(cell) => {
                 // One that does not end in time ends when it comes to it.

@@ -2,7 +2,7 @@
 //! that does not help.
 
 use super::mailbox::Meter;
-use super::roster::{Roster, State};
+use super::roster::Roster;
 use crate::backoff::Backoff;
 use crate::health::{Health, Part};
 use async_trait::async_trait;
@@ -98,7 +98,7 @@ impl Supervised {
         match (child.start)(myself.get_cell()).await {
             Ok(cell) => {
                 child.meter.live(1);
-                self.tree.roster.note(place, State::Running(cell.clone()), None);
+                self.tree.roster.runs(place, cell.clone());
                 self.running[place] = Some(cell);
                 if self.running.iter().all(Option::is_some) {
                     self.tree.health.set(Part::Actors, Ok(()));
@@ -121,8 +121,11 @@ impl Supervised {
         self.running[place] = None;
         meter.live(0);
         meter.restarted();
-        self.tree.roster.note(place, State::Restarting, Some(error));
         self.tree.health.set(Part::Actors, Err(format!("{kind}: {error}")));
+        if self.tree.roster.ended(place, error) {
+            tracing::info!(service, kind, "a part of the service was asked to end; starting it again");
+            return Ok(myself.cast(SupervisorMessage::Start(place))?);
+        }
         self.failures.retain(|failure| failure.elapsed() < PERIOD);
         self.failures.push_back(Instant::now());
         if self.failures.len() == 1 {

@@ -101,7 +101,7 @@ impl PartsApi {
 
     /// End a part, whatever it is at, so that its supervisor starts it again.
     ///
-    /// What it had in hand comes again, as after a crash. More than ten restarts within a minute end the service.
+    /// What it had in hand comes again, as after a crash. `http` is the part that answers, so it cannot be asked.
     #[oai(path = "/api/parts/:kind/restart", method = "post", tag = "Tag::Service")]
     async fn restart(
         &self,
@@ -114,6 +114,9 @@ impl PartsApi {
         let mut fields = Fields::default();
         fields.check_text(&reason, "/reason");
         fields.finish()?;
+        if kind.0 == "http" {
+            return Err(Refusal::conflict("http is the part that answers this request; restart the process instead"));
+        }
         if !self.roster.report().iter().any(|part| part.kind == kind.0) {
             return Err(Refusal::not_found(format!("this service has no part {:?}", kind.0)));
         }
@@ -122,7 +125,7 @@ impl PartsApi {
         record_first(&self.database, caller.0, self.clock.now(), entry).await?;
         match self.roster.restart(&kind.0).await {
             Ok(()) => Ok(Restarted::Accepted(Json(self.view()))),
-            Err(NotRestarted::NotRunning) => Err(Refusal::conflict("it is being started already".to_owned())),
+            Err(NotRestarted::NotRunning) => Err(Refusal::conflict("it is being started already")),
             Err(NotRestarted::Unknown) => Err(Refusal::not_found(format!("this service has no part {:?}", kind.0))),
         }
     }
