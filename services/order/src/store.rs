@@ -9,8 +9,8 @@ use runtime::database::Database;
 use runtime::saga::{Instance, Named};
 use runtime::store::StoreError;
 use runtime::store::sql::{Table, read_applied};
-use sea_orm::QueryFilter;
 use sea_orm::entity::prelude::*;
+use sea_orm::{QueryFilter, QuerySelect};
 
 /// A row of `orders`.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -70,13 +70,19 @@ pub(crate) fn is_stuck(now: Timestamp) -> Expr {
 }
 
 /// How many orders are at each of the stages at which they wait.
-pub async fn waiting_by_stage(database: &Database) -> Result<Vec<(Stage, u64)>, StoreError> {
-    let mut counts = Vec::new();
-    for stage in [Stage::AwaitingPayment, Stage::AwaitingInventory] {
-        let waiting = Entity::find().filter(Column::Stage.eq(stage.name()));
-        counts.push((stage, waiting.count(&database.read).await?));
-    }
-    Ok(counts)
+pub async fn waiting_by_stage(database: &Database) -> Result<[(Stage, i64); 2], StoreError> {
+    let stages = [Stage::AwaitingPayment, Stage::AwaitingInventory];
+    let counts: Vec<(String, i64)> = Entity::find()
+        .select_only()
+        .column(Column::Stage)
+        .column_as(Column::OrderId.count(), "orders")
+        .filter(Column::Stage.is_in(stages.map(Stage::name)))
+        .group_by(Column::Stage)
+        .into_tuple()
+        .all(&database.read)
+        .await?;
+    let count = |stage: Stage| counts.iter().find(|(name, _)| name == stage.name()).map_or(0, |(_, count)| *count);
+    Ok(stages.map(|stage| (stage, count(stage))))
 }
 
 /// How many are.

@@ -50,8 +50,10 @@ const AWAY: i64 = 2_000_000;
 const DELETE_AFTER: Duration = Duration::from_millis(20);
 /// Rows in the table, beyond which the service takes nothing on.
 const FULL: u64 = 100_000;
-/// How often what waits is counted, in microseconds.
+/// How often what waits is counted, in microseconds,
 const COUNT_EVERY: i64 = 1_000_000;
+/// and while nothing does.
+const COUNT_IDLE_EVERY: i64 = 3_000_000;
 
 /// A message to the publisher.
 #[derive(Debug)]
@@ -97,6 +99,8 @@ pub struct Lanes {
     /// Rows of the running lap were taken on, or may have to be soon.
     found: bool,
     counted_at: Timestamp,
+    /// Nothing waited when it was last counted.
+    idle: bool,
     backoff: Backoff,
     flushes: Vec<RpcReplyPort<()>>,
 }
@@ -118,6 +122,7 @@ impl Lanes {
             cursor: None,
             found: false,
             counted_at: Timestamp::default(),
+            idle: false,
             backoff: Backoff::default(),
             flushes: Vec::new(),
         }
@@ -206,7 +211,8 @@ impl<S: Saga> Publisher<S> {
             lanes.found = false;
         }
         let now = self.0.clock.now();
-        let count = now.0 - lanes.counted_at.0 >= COUNT_EVERY;
+        let every = if lanes.idle && lanes.known.is_empty() { COUNT_IDLE_EVERY } else { COUNT_EVERY };
+        let count = now.0 - lanes.counted_at.0 >= every;
         if count {
             lanes.counted_at = now;
         }
@@ -377,7 +383,10 @@ impl<S: Saga> Actor for Publisher<S> {
                 lanes.cursor = None;
                 myself.send_after(lanes.backoff.next_pause(), || PublisherMessage::Read);
             }
-            PublisherMessage::Counted(Ok(backlog)) => self.note(backlog),
+            PublisherMessage::Counted(Ok(backlog)) => {
+                lanes.idle = backlog.waiting == 0 && backlog.unsent == 0;
+                self.note(backlog);
+            }
             // The next read of the page says it.
             PublisherMessage::Counted(Err(_)) => {}
             PublisherMessage::Flush(reply) => lanes.flushes.push(reply),
