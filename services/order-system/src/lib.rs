@@ -14,7 +14,7 @@ use migrations::{EventLogMigrator, InventoryMigrator, NotificationMigrator, Orde
 use runtime::clock::{Clock, SystemClock};
 use runtime::config::BadSetting;
 use runtime::dashboard::Board;
-use runtime::database::DatabaseSettings;
+use runtime::database::{Database, DatabaseSettings};
 use runtime::event_log::EventLog;
 use runtime::event_log::embedded::EmbeddedLog;
 use runtime::event_log::kafka::KafkaLog;
@@ -27,6 +27,8 @@ use std::sync::Arc;
 pub struct System {
     /// The services: order, payment, inventory, notification.
     pub services: Vec<Running>,
+    /// The database of the embedded event log.
+    pub events: Option<Database>,
     /// Held for as long as the system runs, where anything is embedded.
     pub data_dir: Option<DataDir>,
 }
@@ -65,13 +67,17 @@ impl System {
         let listeners = settings.listen()?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let board = Arc::new(Board::default());
-        let log: Arc<dyn EventLog> = match kafka {
+        let (log, events): (Arc<dyn EventLog>, _) = match kafka {
             Some(kafka) => {
                 let log = KafkaLog::new(kafka)?;
                 log.join(&board)?;
-                Arc::new(log)
+                (Arc::new(log), None)
             }
-            None => Arc::new(embedded_log(&settings.data_dir, &clock, stop).await?),
+            None => {
+                let file = DatabaseSettings::Sqlite(settings.data_dir.join("events.sqlite"));
+                let events = open_database::<EventLogMigrator>("--data-dir", &file, stop).await?;
+                (Arc::new(EmbeddedLog::open(events.clone(), Arc::clone(&clock)).await?), Some(events))
+            }
         };
         let opened = [
             open_database::<OrderMigrator>("ORDER_DATABASE_URL", &databases[0], stop).await?,
@@ -104,7 +110,7 @@ impl System {
             inventory_service::start(next()?, inventory_service::config::saga(common), &stock).await?,
             notification_service::start(next()?, ways).await?,
         ];
-        Ok(System { services, data_dir })
+        Ok(System { services, events, data_dir })
     }
 
     /// Waits until every service can do its work.
@@ -122,11 +128,15 @@ impl System {
     /// Stops every service, with what it has taken on done.
     pub async fn stop(self) {
         join_all(self.services.into_iter().map(Running::stop)).await;
+        close(self.events).await;
     }
 }
 
-async fn embedded_log(data_dir: &Path, clock: &Arc<dyn Clock>, stop: &Stop) -> Result<EmbeddedLog> {
-    let file = DatabaseSettings::Sqlite(data_dir.join("events.sqlite"));
-    let database = open_database::<EventLogMigrator>("--data-dir", &file, stop).await?;
-    Ok(EmbeddedLog::open(database, Arc::clone(clock)).await?)
+/// Closes the embedded event log, once nobody writes to it. What SQLite keeps beside the file is so in the file.
+pub async fn close(events: Option<Database>) {
+    if let Some(events) = events
+        && let Err(error) = events.close().await
+    {
+        tracing::warn!(%error, "the event log was not closed well");
+    }
 }

@@ -20,11 +20,12 @@ fn main() -> ExitCode {
 
 async fn serve(settings: RunSettings, stop: Stop) -> anyhow::Result<()> {
     let metrics = program::telemetry(&settings.common)?;
-    let System { services, data_dir } = System::start(&settings, Some(metrics), &stop).await?;
+    let System { services, events, data_dir } = System::start(&settings, Some(metrics), &stop).await?;
     let hint = hint(services[0].url(), &settings);
-    let ended = program::until_stopped(services, &hint, &stop).await;
+    program::until_stopped(services, &hint, &stop).await?;
+    stop.unless_insisted(order_system::close(events)).await;
     drop(data_dir);
-    ended
+    Ok(())
 }
 
 fn hint(url: &str, settings: &RunSettings) -> String {

@@ -84,6 +84,12 @@ impl Stop {
         Stopped
     }
 
+    /// Does the last of the work, unless a second signal asks for an end at once.
+    pub async fn unless_insisted(&self, work: impl Future<Output = ()>) {
+        // What was left undone is what the next start takes up.
+        let _ = self.insisted.run_until_cancelled(work).await;
+    }
+
     /// Takes the signals from here on: the first asks for an orderly end, a second for one at once.
     fn listen(&self) -> Result<()> {
         let mut terminate = signal(SignalKind::terminate())?;
@@ -312,12 +318,8 @@ pub async fn until_stopped(mut services: Vec<Running>, hint: &str, stop: &Stop) 
     let outcome = outcome.map_err(|place| anyhow!("{} gave up; its log says why", services[place].service));
     tracing::info!("stopping: finishing what is under way");
     let drained = join_all(services.into_iter().map(Running::stop));
-    tokio::select! {
-        in_time = tokio::time::timeout(DRAIN, drained) => {
-            in_time.context("not everything could be finished in time; the next start takes it up")?;
-        }
-        () = stop.insisted.cancelled() => {}
-    }
+    let drained = stop.insisted.run_until_cancelled(tokio::time::timeout(DRAIN, drained)).await;
+    drained.transpose().context("not everything could be finished in time; the next start takes it up")?;
     outcome
 }
 
