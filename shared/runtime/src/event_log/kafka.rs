@@ -63,8 +63,17 @@ fn failed(error: &KafkaError) -> LogError {
 impl KafkaLog {
     /// Makes the producer. It connects in the background and waits for a broker that is away.
     pub fn new(settings: KafkaSettings) -> Result<Self, LogError> {
-        let producer = Self::client(&settings)
+        let producer = Self::producer(&settings).map_err(|error| failed(&error))?;
+        Ok(KafkaLog { settings, producer, topics: OnceCell::new() })
+    }
+
+    fn producer(settings: &KafkaSettings) -> Result<FutureProducer, KafkaError> {
+        Self::client(settings)
             .set("enable.idempotence", "true")
+            // A broker takes any first sequence number from a producer that it does not know, on a new partition or
+            // after a day without records. With a second request under way, one that is to be sent again would so be
+            // overtaken, and librdkafka takes what was overtaken for stored (`rd_kafka_dr_implicit_ack`).
+            .set("max.in.flight.requests.per.connection", "1")
             .set("acks", "all")
             .set("linger.ms", "0")
             .set("message.timeout.ms", "0")
@@ -73,8 +82,6 @@ impl KafkaLog {
             // Java's default, so that producers in other languages put an order in the same partition.
             .set("partitioner", "murmur2_random")
             .create()
-            .map_err(|error| failed(&error))?;
-        Ok(KafkaLog { settings, producer, topics: OnceCell::new() })
     }
 
     fn client(settings: &KafkaSettings) -> ClientConfig {
@@ -285,3 +292,6 @@ fn extents(consumer: &BaseConsumer<Rebalancing>) -> Result<Vec<Extent>, KafkaErr
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;
