@@ -61,7 +61,7 @@ impl Database {
             }
             DatabaseSettings::Sqlite(path) => {
                 // The writer comes first: it makes the file and sets it to WAL.
-                let write = sea_orm::Database::connect(sqlite(path, 1)).await?;
+                let write = sea_orm::Database::connect(transacting(sqlite(path, 1))).await?;
                 let read = sea_orm::Database::connect(sqlite(path, READERS)).await?;
                 Ok(Database { read, write })
             }
@@ -191,8 +191,13 @@ fn sqlite(path: &Path, connections: u32) -> ConnectOptions {
             .busy_timeout(Duration::from_secs(5))
             .statement_cache_capacity(STATEMENTS)
     });
-    // SQLite rolls back by itself when it cannot write at COMMIT, of which sqlx does not hear: it takes the connection
-    // for one inside a transaction, and the next "transactions" would be savepoints that nothing ever commits.
+    options
+}
+
+/// SQLite rolls back by itself when it cannot write at COMMIT, of which sqlx does not hear: it takes the connection for
+/// one inside a transaction, and the next "transactions" would be savepoints that nothing ever commits. Such a connection
+/// is not used again.
+fn transacting(mut options: ConnectOptions) -> ConnectOptions {
     options.map_sqlx_sqlite_pool_opts(|options| {
         options.after_release(|connection, _| {
             Box::pin(async move {

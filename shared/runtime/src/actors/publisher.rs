@@ -41,7 +41,7 @@ const PAGE: u64 = 1_000;
 /// The pause between two laps through the table while there is something in it to take on.
 const PAUSE: Duration = Duration::from_millis(100);
 /// The pause while there is not: what this replica commits is handed over, and not looked for.
-const LONG_PAUSE: Duration = Duration::from_millis(400);
+const LONG_PAUSE: Duration = Duration::from_millis(800);
 /// How long an order's first version is left to the replica that took it on, in milliseconds.
 pub(super) const YOUNG: i64 = 2_000;
 /// The age of the oldest row, in microseconds, from which on the log is taken to be away.

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// How often the database is asked.
-const PERIOD: Duration = Duration::from_millis(500);
+const PERIOD: Duration = Duration::from_secs(1);
 /// Orders that are woken at a time.
 const AT_A_TIME: u64 = 500;
 /// How long the consumer may take to catch up before it is asked anew.
