@@ -1,6 +1,6 @@
 //! What a service knows of its own condition.
 
-use metrics::{Gauge, gauge};
+use metrics::gauge;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use tokio::sync::watch;
@@ -14,7 +14,7 @@ pub enum Part {
     EventLog,
     /// The supervised actors.
     Actors,
-    /// Who does what the saga wants done outside, such as a payment provider.
+    /// Who does what the saga wants done outside, such as a payment provider. Only a service that has one reports it.
     Provider,
     /// Room for events that the log has not taken yet.
     Outbox,
@@ -23,10 +23,6 @@ pub enum Part {
 }
 
 impl Part {
-    /// Every part.
-    pub const ALL: [Self; 6] =
-        [Part::Database, Part::EventLog, Part::Actors, Part::Provider, Part::Outbox, Part::Progress];
-
     /// The part's name in the readiness report.
     pub const fn name(self) -> &'static str {
         match self {
@@ -56,9 +52,8 @@ pub enum Status {
 pub struct Health {
     parts: Mutex<BTreeMap<Part, Result<(), String>>>,
     may_read: watch::Sender<bool>,
+    service: &'static str,
     works_without_log: bool,
-    gauges: BTreeMap<Part, Gauge>,
-    ready: Gauge,
 }
 
 impl Health {
@@ -70,28 +65,20 @@ impl Health {
             (Part::Database, Ok(())),
             (Part::EventLog, starting()),
             (Part::Actors, starting()),
-            (Part::Provider, Ok(())),
             (Part::Outbox, Ok(())),
             (Part::Progress, Ok(())),
         ];
-        let gauge_of = |part: Part| gauge!("service_part_up", "service" => service, "part" => part.name());
-        let health = Health {
-            parts: Mutex::new(parts.into()),
-            may_read: watch::Sender::new(true),
-            works_without_log,
-            gauges: Part::ALL.into_iter().map(|part| (part, gauge_of(part))).collect(),
-            ready: gauge!("service_ready", "service" => service),
-        };
-        Part::ALL.into_iter().for_each(|part| health.measure(part));
+        let parts = BTreeMap::from(parts);
+        let may_read = watch::Sender::new(true);
+        let health = Health { parts: Mutex::new(parts.clone()), may_read, service, works_without_log };
+        parts.into_keys().for_each(|part| health.measure(part));
         health
     }
 
     fn measure(&self, part: Part) {
         let as_number = |is_well| if is_well { 1.0 } else { 0.0 };
-        if let Some(gauge) = self.gauges.get(&part) {
-            gauge.set(as_number(self.is_well(part)));
-        }
-        self.ready.set(as_number(self.is_ready()));
+        gauge!("service_part_up", "service" => self.service, "part" => part.name()).set(as_number(self.is_well(part)));
+        gauge!("service_ready", "service" => self.service).set(as_number(self.is_ready()));
     }
 
     /// Notes a part's condition.
@@ -99,7 +86,7 @@ impl Health {
         let is_well = condition.is_ok();
         let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
         let was_well = parts.insert(part, condition).is_some_and(|before| before.is_ok());
-        let may_read = [Part::Database, Part::Provider].iter().all(|part| parts.get(part).is_some_and(Result::is_ok));
+        let may_read = [Part::Database, Part::Provider].iter().all(|part| parts.get(part).is_none_or(Result::is_ok));
         drop(parts);
         self.may_read.send_if_modified(|before| std::mem::replace(before, may_read) != may_read);
         if is_well != was_well {
@@ -118,9 +105,9 @@ impl Health {
         }
     }
 
-    /// Whether this part is well.
+    /// Whether this part is well, as what the service does not have always is.
     pub fn is_well(&self, part: Part) -> bool {
-        self.parts.lock().unwrap_or_else(PoisonError::into_inner).get(&part).is_some_and(Result::is_ok)
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner).get(&part).is_none_or(Result::is_ok)
     }
 
     /// Whether the service can do its work.

@@ -26,6 +26,7 @@ struct State {
 impl Condition {
     /// Of a provider that was not asked yet.
     pub fn new(health: Arc<Health>) -> Self {
+        health.set(Part::Provider, Ok(()));
         Condition { health, state: Mutex::default() }
     }
 
