@@ -40,6 +40,10 @@ const STATEMENTS: usize = 200;
 /// Pages that SQLite's log holds before they are written to where they belong: 32 MiB. What changes often, such as the
 /// outbox, is so written there once for many commits.
 const CHECKPOINT_PAGES: &str = "8192";
+/// What an SQLite connection keeps in memory, as SQLite counts it (below 0 it is in KiB): its default for those that read,
+const READER_CACHE: &str = "-2000";
+/// and more for the one that writes, so that what it changes again and again stays there.
+const WRITER_CACHE: &str = "-16384";
 /// How long to wait for a connection.
 const ACQUIRE: Duration = Duration::from_secs(5);
 /// How often the database is asked for the time.
@@ -61,8 +65,8 @@ impl Database {
             }
             DatabaseSettings::Sqlite(path) => {
                 // The writer comes first: it makes the file and sets it to WAL.
-                let write = sea_orm::Database::connect(transacting(sqlite(path, 1))).await?;
-                let read = sea_orm::Database::connect(sqlite(path, READERS)).await?;
+                let write = sea_orm::Database::connect(transacting(sqlite(path, 1, WRITER_CACHE))).await?;
+                let read = sea_orm::Database::connect(sqlite(path, READERS, READER_CACHE)).await?;
                 Ok(Database { read, write })
             }
         }
@@ -179,15 +183,16 @@ fn postgres(url: &str, connections: u32, settings: &'static [(&'static str, &'st
     options
 }
 
-fn sqlite(path: &Path, connections: u32) -> ConnectOptions {
+fn sqlite(path: &Path, connections: u32, cache: &'static str) -> ConnectOptions {
     let mut options = ConnectOptions::new(format!("sqlite://{}?mode=rwc", path.display()));
     options.max_connections(connections).min_connections(1).acquire_timeout(ACQUIRE);
     options.test_before_acquire(false).sqlx_logging(false);
-    options.map_sqlx_sqlite_opts(|options| {
+    options.map_sqlx_sqlite_opts(move |options| {
         options
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
+            .pragma("cache_size", cache)
             .busy_timeout(Duration::from_secs(5))
             .statement_cache_capacity(STATEMENTS)
     });
