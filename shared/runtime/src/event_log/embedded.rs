@@ -8,6 +8,7 @@ use super::{
 };
 use crate::clock::Clock;
 use crate::database::Database;
+use crate::store::sql;
 use async_trait::async_trait;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
@@ -278,9 +279,7 @@ impl Writer {
 
     async fn write(&self, rows: &[records::ActiveModel]) -> Result<(), DbErr> {
         let transaction = self.database.begin().await?;
-        for page in rows.chunks(PAGE) {
-            records::Entity::insert_many(page.iter().cloned()).exec_without_returning(&transaction).await?;
-        }
+        sql::insert(&transaction, rows.to_vec()).await?;
         if !self.offsets.is_empty() {
             let rows = self.offsets.iter().map(|((group, topic), next)| offsets::ActiveModel {
                 consumer_group: Set(group.to_string()),

@@ -3,7 +3,7 @@
 mod write;
 
 use write::Told;
-pub use write::upsert;
+pub use write::{insert, upsert};
 
 use super::{Backlog, Loaded, OutboxKey, Overdue, Store, StoreError, Verdict};
 use crate::database::{Database, is_damage, is_transient};

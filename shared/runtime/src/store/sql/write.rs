@@ -1,62 +1,111 @@
 //! Many rows in one statement, on PostgreSQL and on SQLite.
 //!
 //! PostgreSQL gets each column as one array: a statement has a few parameters whatever the number of rows, so that it
-//! is built, sent, and planned in next to no time. SQLite gets pages of rows (`VALUES`), since it has no arrays.
+//! is built, sent, and planned in next to no time. SQLite, which has no arrays, gets pages of rows. Both texts are put
+//! together here: sea-query walks through every value of every row, again for each batch (decision 10).
 
 use super::{PAGE, Table, outbox, padded, pages};
 use crate::saga::Outgoing;
 use crate::store::OutboxKey;
-use sea_orm::sea_query::{ArrayType, Expr, ExprTrait, OnConflict, Query, ValueType};
+use sea_orm::sea_query::{ArrayType, ValueType};
 use sea_orm::{
     ActiveModelTrait, ActiveValue::Set, ConnectionTrait, DbBackend, DbErr, EntityTrait, IdenStatic, IntoActiveModel,
-    Iterable, QueryFilter, QueryResult, QueryTrait, Statement, Value,
+    Iterable, QueryResult, Statement, Value,
 };
 use std::collections::HashSet;
 use uuid::Uuid;
 
-/// The parameters of a statement for PostgreSQL.
-#[derive(Default)]
-struct Parameters(Vec<Value>);
+/// The parameters of a statement.
+struct Parameters {
+    backend: DbBackend,
+    values: Vec<Value>,
+}
 
 impl Parameters {
-    /// Adds an array, and returns what it is called.
-    fn array(&mut self, kind: ArrayType, values: Vec<Value>) -> String {
-        self.0.push(Value::Array(kind, Some(Box::new(values))));
-        format!("${}", self.0.len())
+    fn of(backend: DbBackend) -> Self {
+        Parameters { backend, values: Vec::new() }
     }
 
-    /// Adds rows, and returns `INSERT INTO table (...) SELECT ... FROM unnest(...)`, which can go on.
-    fn insert<A: ActiveModelTrait>(&mut self, mut rows: Vec<A>) -> String {
-        let (mut columns, mut selected, mut aliases, mut arrays) = (vec![], vec![], vec![], vec![]);
-        for column in <A::Entity as EntityTrait>::Column::iter() {
-            let name = column.as_str();
-            let mut values: Vec<Value> = rows.iter_mut().filter_map(|row| row.take(column).into_value()).collect();
+    /// Adds rows, and returns `INSERT INTO table (...) ...`, which can go on.
+    fn insert<A: ActiveModelTrait>(&mut self, rows: Vec<A>) -> String {
+        let is_set =
+            |column: &<A::Entity as EntityTrait>::Column| rows.first().is_some_and(|row| !row.is_not_set(*column));
+        let columns: Vec<_> = <A::Entity as EntityTrait>::Column::iter().filter(is_set).collect();
+        let names: Vec<String> = columns.iter().map(|column| format!("\"{}\"", column.as_str())).collect();
+        let rows = match self.backend == DbBackend::Postgres {
+            true => self.arrays(&columns, &names, rows),
+            false => self.rows(&columns, rows),
+        };
+        format!("INSERT INTO {} ({}) {rows}", table::<A::Entity>(), names.join(", "))
+    }
+
+    /// `VALUES (...), (...)`
+    fn rows<A: ActiveModelTrait>(
+        &mut self,
+        columns: &[<A::Entity as EntityTrait>::Column],
+        mut rows: Vec<A>,
+    ) -> String {
+        for row in &mut rows {
+            self.values.extend(columns.iter().filter_map(|column| row.take(*column).into_value()));
+        }
+        places(rows.len(), columns.len())
+    }
+
+    /// `SELECT ... FROM unnest(...)`
+    fn arrays<A: ActiveModelTrait>(
+        &mut self,
+        columns: &[<A::Entity as EntityTrait>::Column],
+        names: &[String],
+        mut rows: Vec<A>,
+    ) -> String {
+        let (mut selected, mut aliases, mut arrays) = (vec![], vec![], vec![]);
+        for (column, name) in columns.iter().zip(names) {
+            let mut values: Vec<Value> = rows.iter_mut().filter_map(|row| row.take(*column).into_value()).collect();
             let Some(kind) = values.first().map(Value::array_type) else { continue };
             let is_null: Vec<bool> = values.iter().map(|value| *value == value.as_null()).collect();
-            columns.push(format!("\"{name}\""));
-            aliases.push(format!("\"{name}\""));
+            aliases.push(name.clone());
             if is_null.contains(&true) {
                 // sea-query's arrays hold no nulls, so these come beside them.
                 for (value, _) in values.iter_mut().zip(&is_null).filter(|(_, is_null)| **is_null) {
                     *value = value.dummy_value();
                 }
+                let alias = format!("\"{} is null\"", column.as_str());
                 arrays.push(self.array(kind, values));
                 arrays.push(self.array(ArrayType::Bool, is_null.into_iter().map(Value::from).collect()));
-                aliases.push(format!("\"{name} is null\""));
-                selected.push(format!("CASE WHEN \"{name} is null\" THEN NULL ELSE \"{name}\" END"));
+                selected.push(format!("CASE WHEN {alias} THEN NULL ELSE {name} END"));
+                aliases.push(alias);
             } else {
                 arrays.push(self.array(kind, values));
-                selected.push(format!("\"{name}\""));
+                selected.push(name.clone());
             }
         }
-        let [columns, selected, aliases, arrays] = [columns, selected, aliases, arrays].map(|list| list.join(", "));
-        let table = table::<A::Entity>();
-        format!("INSERT INTO {table} ({columns}) SELECT {selected} FROM unnest({arrays}) AS rows ({aliases})")
+        let [selected, arrays, aliases] = [selected, arrays, aliases].map(|list| list.join(", "));
+        format!("SELECT {selected} FROM unnest({arrays}) AS rows ({aliases})")
+    }
+
+    /// Adds an array, and returns what it is called.
+    fn array(&mut self, kind: ArrayType, values: Vec<Value>) -> String {
+        self.values.push(Value::Array(kind, Some(Box::new(values))));
+        format!("${}", self.values.len())
+    }
+
+    /// `INSERT ... ON CONFLICT ...`, over the rows whose version is the one before.
+    fn upsert_states<S: Table>(&mut self, states: Vec<<S::Entity as EntityTrait>::ActiveModel>) -> String {
+        let (id, version) = (S::ORDER_ID.as_str(), S::VERSION.as_str());
+        let others = <S::Entity as EntityTrait>::Column::iter().filter(|column| column.as_str() != id);
+        let (insert, update) = (self.insert(states), overwrite(&[S::ORDER_ID], others));
+        format!("{insert} {update} WHERE {}.\"{version}\" = excluded.\"{version}\" - 1", table::<S::Entity>())
     }
 
     fn statement(self, sql: String) -> Statement {
-        Statement::from_sql_and_values(DbBackend::Postgres, sql, self.0)
+        Statement::from_sql_and_values(self.backend, sql, self.values)
     }
+}
+
+/// `VALUES (?, ?), (?, ?)`: places for so many rows of so many columns.
+fn places(rows: usize, columns: usize) -> String {
+    let row = format!("({})", vec!["?"; columns].join(", "));
+    format!("VALUES {}", vec![row; rows].join(", "))
 }
 
 fn table<E: EntityTrait>() -> String {
@@ -70,29 +119,37 @@ fn overwrite<C: IdenStatic>(key: &[C], columns: impl Iterator<Item = C>) -> Stri
     format!("ON CONFLICT ({}) DO UPDATE SET {}", key.join(", "), set.join(", "))
 }
 
+/// Inserts rows.
+pub async fn insert<A: ActiveModelTrait>(connection: &impl ConnectionTrait, rows: Vec<A>) -> Result<(), DbErr> {
+    insert_and(connection, rows, "").await
+}
+
 /// Writes rows; of those whose `key` is there, these `columns`.
-pub async fn upsert<E>(
+pub async fn upsert<E: EntityTrait<Model: IntoActiveModel<E::ActiveModel>>>(
     connection: &impl ConnectionTrait,
     rows: Vec<E::Model>,
     key: &[E::Column],
     columns: &[E::Column],
-) -> Result<(), DbErr>
-where
-    E: EntityTrait<Model: IntoActiveModel<E::ActiveModel>, ActiveModel: Send + Sync>,
-{
-    let rows: Vec<E::ActiveModel> = rows.into_iter().map(IntoActiveModel::into_active_model).collect();
-    if connection.get_database_backend() == DbBackend::Postgres {
-        if !rows.is_empty() {
-            let mut parameters = Parameters::default();
-            let sql = format!("{} {}", parameters.insert(rows), overwrite(key, columns.iter().copied()));
-            connection.execute_raw(parameters.statement(sql)).await?;
-        }
-        return Ok(());
-    }
-    let overwrite = OnConflict::columns(key.iter().copied()).update_columns(columns.iter().copied()).to_owned();
-    for page in pages(rows) {
-        let insert = E::insert_many(page).on_conflict(overwrite.clone());
-        insert.exec_without_returning(connection).await?;
+) -> Result<(), DbErr> {
+    let rows = rows.into_iter().map(IntoActiveModel::into_active_model).collect();
+    insert_and(connection, rows, &overwrite(key, columns.iter().copied())).await
+}
+
+async fn insert_and<A: ActiveModelTrait>(
+    connection: &impl ConnectionTrait,
+    rows: Vec<A>,
+    on_conflict: &str,
+) -> Result<(), DbErr> {
+    let backend = connection.get_database_backend();
+    // A statement for PostgreSQL holds as many rows as there are.
+    let pages = match backend == DbBackend::Postgres && !rows.is_empty() {
+        true => vec![rows],
+        false => pages(rows).collect(),
+    };
+    for page in pages {
+        let mut parameters = Parameters::of(backend);
+        let sql = format!("{} {on_conflict}", parameters.insert(page));
+        connection.execute_raw(parameters.statement(sql)).await?;
     }
     Ok(())
 }
@@ -122,9 +179,7 @@ pub(super) async fn write<S: Table>(
     }
     let Some(written) = write_states::<S>(connection, states, told).await? else { return Ok(None) };
     let rows: Vec<outbox::ActiveModel> = outgoing.filter(|row| written.contains(&row.order.0)).map(row).collect();
-    for page in pages(rows) {
-        outbox::Entity::insert_many(page).exec_without_returning(connection).await?;
-    }
+    insert(connection, rows).await?;
     delete_sent(connection, sent).await?;
     Ok(Some(written))
 }
@@ -153,15 +208,12 @@ fn postgres<S: Table>(
     outgoing: Vec<outbox::ActiveModel>,
     sent: &[OutboxKey],
 ) -> Option<Statement> {
-    let mut parameters = Parameters::default();
+    let mut parameters = Parameters::of(DbBackend::Postgres);
     let mut parts = Vec::new();
     let mut result = "SELECT NULL::uuid WHERE false";
     if !states.is_empty() {
-        let (id, version) = (S::ORDER_ID.as_str(), S::VERSION.as_str());
-        let others = <S::Entity as EntityTrait>::Column::iter().filter(|column| column.as_str() != id);
-        let (insert, update) = (parameters.insert(states), overwrite(&[S::ORDER_ID], others));
-        let guard = format!("{}.\"{version}\" = excluded.\"{version}\" - 1", table::<S::Entity>());
-        parts.push(format!("written AS ({insert} {update} WHERE {guard} RETURNING \"{id}\" AS id)"));
+        let upsert = parameters.upsert_states::<S>(states);
+        parts.push(format!("written AS ({upsert} RETURNING \"{}\" AS id)", S::ORDER_ID.as_str()));
         result = "SELECT id FROM written";
     }
     if !outgoing.is_empty() {
@@ -181,25 +233,22 @@ fn postgres<S: Table>(
     (!parts.is_empty()).then(|| parameters.statement(format!("WITH {} {result}", parts.join(", "))))
 }
 
-/// Upserts the rows; returns the orders whose version was the one before.
+/// On SQLite: upserts the rows; returns the orders whose version was the one before.
 async fn write_states<S: Table>(
     connection: &impl ConnectionTrait,
     states: Vec<<S::Entity as EntityTrait>::ActiveModel>,
     told: Told,
 ) -> Result<Option<HashSet<Uuid>>, DbErr> {
-    let stored_version = Expr::col((S::Entity::default(), S::VERSION));
-    let columns = <S::Entity as EntityTrait>::Column::iter().filter(|column| column.as_str() != S::ORDER_ID.as_str());
-    let guard = stored_version.eq(Expr::cust("excluded.version - 1"));
-    let upsert = OnConflict::column(S::ORDER_ID).update_columns(columns).action_and_where(guard).to_owned();
     let mut written = HashSet::new();
     for page in pages(states) {
         let orders = page.iter().filter_map(|row| row.get(S::ORDER_ID).into_value());
         let orders: HashSet<Uuid> = orders.filter_map(|value| <Uuid as ValueType>::try_from(value).ok()).collect();
-        let mut insert = S::Entity::insert_many(page).on_conflict(upsert.clone()).into_query();
+        let mut parameters = Parameters::of(DbBackend::Sqlite);
+        let upsert = parameters.upsert_states::<S>(page);
         if told == Told::Who {
-            insert.returning(Query::returning().column(S::ORDER_ID));
-            written.extend(ids(&connection.query_all(&insert).await?)?);
-        } else if connection.execute(&insert).await?.rows_affected() == orders.len() as u64 {
+            let upsert = parameters.statement(format!("{upsert} RETURNING \"{}\"", S::ORDER_ID.as_str()));
+            written.extend(ids(&connection.query_all_raw(upsert).await?)?);
+        } else if connection.execute_raw(parameters.statement(upsert)).await?.rows_affected() == orders.len() as u64 {
             written.extend(orders);
         } else {
             return Ok(None);
@@ -208,12 +257,13 @@ async fn write_states<S: Table>(
     Ok(Some(written))
 }
 
+/// On SQLite.
 async fn delete_sent(connection: &impl ConnectionTrait, sent: &[OutboxKey]) -> Result<(), DbErr> {
     for page in sent.chunks(PAGE) {
-        let keys = padded(page.iter().map(|(order, version, n)| (order.0, *version, *n)).collect());
-        let key = [outbox::Column::OrderId, outbox::Column::Version, outbox::Column::N].map(Expr::col);
-        let rows = Expr::tuple(key).in_tuples(keys);
-        outbox::Entity::delete_many().filter(rows).exec(connection).await?;
+        let keys = padded(page.to_vec());
+        let sql = format!("DELETE FROM outbox WHERE (order_id, version, n) IN ({})", places(keys.len(), 3));
+        let values = keys.into_iter().flat_map(|(order, version, n)| [order.0.into(), version.into(), n.into()]);
+        connection.execute_raw(Statement::from_sql_and_values(DbBackend::Sqlite, sql, values)).await?;
     }
     Ok(())
 }
