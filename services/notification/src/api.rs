@@ -15,7 +15,7 @@ use runtime::actors::Wiring;
 use runtime::actors::order::Outcome;
 use runtime::audit::{Entry, record_first};
 use runtime::database::Database;
-use runtime::http::{Caller, Refusal};
+use runtime::http::{Caller, CorrelationId, Refusal};
 use runtime::saga::{Caused, Named, Origin};
 use runtime::trace;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
@@ -256,11 +256,8 @@ impl Api {
         #[oai(name = "notificationId")]
         notification_id: Path<Uuid>,
         /// For the logs; without it the request gets a new UUID.
-        #[oai(
-            name = "X-Correlation-Id",
-            validator(min_length = 1, max_length = 200, pattern = r"^[!-~]([ -~]*[!-~])?$")
-        )]
-        correlation_id: Header<Option<String>>,
+        #[oai(name = "X-Correlation-Id")]
+        correlation_id: Header<Option<CorrelationId>>,
         /// W3C trace context.
         traceparent: Header<Option<String>>,
         caller: Data<&Caller>,
@@ -270,7 +267,7 @@ impl Api {
         let cause = Caused {
             origin: Origin::Here,
             id: Uuid::now_v7(),
-            correlation_id: correlation_id.0.unwrap_or_default(),
+            correlation_id: correlation_id.0.unwrap_or_default().0,
             traceparent: trace::accept(traceparent.0.as_deref()),
             input: Input::Resend(key(&row)?),
             expected: None,

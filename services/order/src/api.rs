@@ -26,7 +26,7 @@ use request::{Cancellation, NewOrder, key};
 use runtime::actors::group_commit::Request;
 use runtime::actors::{Address, Wiring};
 use runtime::database::Database;
-use runtime::http::{Caller, JsonAmount, JsonBody, OptionalJsonBody, Refusal, Stopping, Wait};
+use runtime::http::{Caller, CorrelationId, JsonAmount, JsonBody, OptionalJsonBody, Refusal, Stopping, Wait};
 use runtime::saga::Saga;
 use std::sync::Arc;
 use stream::{Stream, Told};
@@ -86,11 +86,8 @@ impl Routes {
         caller: Data<&Caller>,
         stopping: Data<&Stopping>,
         /// Ties together all that comes of this request; without it the request gets a new UUID.
-        #[oai(
-            name = "X-Correlation-Id",
-            validator(min_length = 1, max_length = 200, pattern = r"^[!-~]([ -~]*[!-~])?$")
-        )]
-        correlation_id: Header<Option<String>>,
+        #[oai(name = "X-Correlation-Id")]
+        correlation_id: Header<Option<CorrelationId>>,
         /// W3C trace context.
         traceparent: Header<Option<String>>,
         /// `wait=N`: answer when the order is final, or after N seconds, at most 30.
@@ -277,11 +274,8 @@ impl Routes {
         #[oai(name = "orderId")]
         order_id: Path<Uuid>,
         /// For the logs; without it the request gets a new UUID.
-        #[oai(
-            name = "X-Correlation-Id",
-            validator(min_length = 1, max_length = 200, pattern = r"^[!-~]([ -~]*[!-~])?$")
-        )]
-        correlation_id: Header<Option<String>>,
+        #[oai(name = "X-Correlation-Id")]
+        correlation_id: Header<Option<CorrelationId>>,
         /// W3C trace context.
         traceparent: Header<Option<String>>,
         /// Names this request, such as by a UUID: 1 to 255 characters, quoted or bare. It is remembered for 48 hours.

@@ -12,7 +12,7 @@ use runtime::actors::Wiring;
 use runtime::actors::order::Outcome;
 use runtime::audit::{Entry, record_first};
 use runtime::database::Database;
-use runtime::http::{Caller, Fields, JsonAmount, JsonBody, Refusal};
+use runtime::http::{Caller, CorrelationId, Fields, JsonAmount, JsonBody, Refusal};
 use runtime::saga::{Caused, Instance, Named, Origin};
 use runtime::store::sql::Table;
 use runtime::trace;
@@ -277,11 +277,8 @@ impl Api {
         #[oai(name = "paymentId")]
         payment_id: Path<String>,
         /// For the logs; without it the request gets a new UUID.
-        #[oai(
-            name = "X-Correlation-Id",
-            validator(min_length = 1, max_length = 200, pattern = r"^[!-~]([ -~]*[!-~])?$")
-        )]
-        correlation_id: Header<Option<String>>,
+        #[oai(name = "X-Correlation-Id")]
+        correlation_id: Header<Option<CorrelationId>>,
         /// W3C trace context.
         traceparent: Header<Option<String>>,
     ) -> Result<Accepted, Refusal> {
@@ -300,11 +297,8 @@ impl Api {
         #[oai(name = "paymentId")]
         payment_id: Path<String>,
         /// For the logs; without it the request gets a new UUID.
-        #[oai(
-            name = "X-Correlation-Id",
-            validator(min_length = 1, max_length = 200, pattern = r"^[!-~]([ -~]*[!-~])?$")
-        )]
-        correlation_id: Header<Option<String>>,
+        #[oai(name = "X-Correlation-Id")]
+        correlation_id: Header<Option<CorrelationId>>,
         /// W3C trace context.
         traceparent: Header<Option<String>>,
         note: JsonBody<Note>,
@@ -325,11 +319,8 @@ impl Api {
         #[oai(name = "paymentId")]
         payment_id: Path<String>,
         /// For the logs; without it the request gets a new UUID.
-        #[oai(
-            name = "X-Correlation-Id",
-            validator(min_length = 1, max_length = 200, pattern = r"^[!-~]([ -~]*[!-~])?$")
-        )]
-        correlation_id: Header<Option<String>>,
+        #[oai(name = "X-Correlation-Id")]
+        correlation_id: Header<Option<CorrelationId>>,
         /// W3C trace context.
         traceparent: Header<Option<String>>,
         note: JsonBody<Note>,
@@ -376,7 +367,7 @@ impl Api {
         caller: &Caller,
         payment_id: &str,
         wish: Wish,
-        correlation_id: Option<String>,
+        correlation_id: Option<CorrelationId>,
         traceparent: Option<String>,
     ) -> Result<Accepted, Refusal> {
         let found = self.find(payment_id).await?;
@@ -387,7 +378,7 @@ impl Api {
         let cause = Caused {
             origin: Origin::Here,
             id: Uuid::now_v7(),
-            correlation_id: correlation_id.unwrap_or_default(),
+            correlation_id: correlation_id.unwrap_or_default().0,
             traceparent: trace::accept(traceparent.as_deref()),
             input: Input::Operator(wish),
             expected: None,

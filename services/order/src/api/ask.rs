@@ -8,7 +8,7 @@ use crate::waiting::Ended;
 use contracts::OrderId;
 use runtime::actors::group_commit::Request;
 use runtime::actors::order::Outcome;
-use runtime::http::{Caller, Refusal, Stopping, Wait};
+use runtime::http::{Caller, CorrelationId, Refusal, Stopping, Wait};
 use runtime::saga::{Caused, Instance, Origin, Rejection};
 use runtime::store::StoreError;
 use runtime::trace;
@@ -44,11 +44,11 @@ pub(super) struct Ask {
 }
 
 impl Ask {
-    pub(super) fn new(order: OrderId, correlation_id: Option<String>, traceparent: Option<String>) -> Self {
+    pub(super) fn new(order: OrderId, correlation_id: Option<CorrelationId>, traceparent: Option<String>) -> Self {
         Ask {
             order,
             id: Uuid::now_v7(),
-            correlation_id: correlation_id.unwrap_or_default(),
+            correlation_id: correlation_id.unwrap_or_default().0,
             traceparent: trace::accept(traceparent.as_deref()),
             expected: None,
             patience: PATIENCE,

@@ -2,6 +2,7 @@
 
 use super::Dashboard;
 use super::access::{Access, Document};
+use super::correlation::is_correlation_id;
 use super::problem::{FieldError, Problem, Refusal};
 use crate::clock::{Clock, SystemClock};
 use crate::program::Ports;
@@ -28,9 +29,6 @@ const TRACEPARENT: &str = "traceparent";
 
 /// Requests that are answered at a time; more are told to come back.
 const WINDOW: usize = 4_000;
-
-/// Longest correlation id of a caller.
-const CORRELATION_ID_LIMIT: usize = 200;
 
 /// A service's routes, documents, Swagger UI and dashboard behind the edge.
 pub fn edge<T: OpenApi + 'static, W: Webhook + 'static>(
@@ -195,11 +193,10 @@ fn correlation_id(headers: &HeaderMap) -> Result<HeaderValue, Problem> {
         let fresh = Uuid::new_v4().to_string();
         return Ok(HeaderValue::from_str(&fresh).expect("a UUID is a header value"));
     };
-    let readable = own.to_str().is_ok_and(|text| !text.is_empty() && text.len() <= CORRELATION_ID_LIMIT);
-    if readable {
+    if own.to_str().is_ok_and(is_correlation_id) {
         return Ok(own.clone());
     }
-    let detail = format!("must be 1 to {CORRELATION_ID_LIMIT} visible ASCII characters");
+    let detail = "must be 1 to 200 visible ASCII characters".to_owned();
     let problem = Problem::new(StatusCode::BAD_REQUEST, format!("the header X-Correlation-Id {detail}"));
     Err(problem.with_errors(vec![FieldError { pointer: "X-Correlation-Id".into(), detail }]))
 }
