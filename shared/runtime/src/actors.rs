@@ -289,7 +289,7 @@ impl<S: Saga> Wiring<S> {
 
     /// Gives an input to an order and waits until it is committed, or found to change nothing, or refused.
     pub async fn order(&self, order: OrderId, cause: Caused<S::Input>) -> Result<Outcome<S>, Unavailable> {
-        self.router.call(|reply| RouterMessage::Input(order, cause, reply)).await
+        self.router.call(|reply| RouterMessage::Input(order, Arc::new(cause), reply)).await
     }
 
     /// The journal, supervised.

@@ -97,8 +97,8 @@ impl<S: Saga> Consumer<S> {
             Err(bad) => return self.bury(myself.clone(), record, permit, bad.to_string()),
         };
         let order = envelope.payload.order_id();
-        let Some(cause) = caused::<S>(&record, envelope) else { return reading.finish(&record.at) };
-        let answer = give(&self.wiring, order, cause.clone());
+        let Some(cause) = caused::<S>(&record, envelope).map(Arc::new) else { return reading.finish(&record.at) };
+        let answer = give(&self.wiring, order, Arc::clone(&cause));
         let began_at = self.wiring.clock.now();
         let delivery = InFlight { myself: myself.clone(), record, permit, order, cause, began_at };
         tokio::spawn(delivery.see_through(Arc::clone(&self.wiring), self.attempts, answer));

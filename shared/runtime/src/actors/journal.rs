@@ -70,13 +70,13 @@ impl<S: Saga> Batch for Journal<S> {
         }
         let started = Instant::now();
         let size = steps.len();
-        let verdicts = match until_answered(wiring, || wiring.store.commit(&steps, &sent)).await {
+        let mut verdicts = match until_answered(wiring, || wiring.store.commit(&steps, &sent)).await {
             Ok(verdicts) => verdicts,
             Err(error) => vec![Verdict::Refused(error.to_string()); size],
         };
         metrics::histogram!("journal_commit_seconds", "service" => S::SERVICE).record(started.elapsed().as_secs_f64());
         count_events(&verdicts);
-        hand_over(&wiring.publisher, &verdicts, &publish);
+        hand_over(&wiring.publisher, &mut verdicts, &publish);
         let mut verdicts = verdicts.into_iter();
         let answer = |is_step| match is_step {
             true => Written::Step(Box::new(verdicts.next().unwrap_or(Verdict::Conflict))),
@@ -102,12 +102,12 @@ fn count_events<S: Saga>(verdicts: &[Verdict<S>]) {
     }
 }
 
-fn hand_over<S: Saga>(publisher: &Address<PublisherMessage>, verdicts: &[Verdict<S>], publish: &[bool]) {
+fn hand_over<S: Saga>(publisher: &Address<PublisherMessage>, verdicts: &mut [Verdict<S>], publish: &[bool]) {
     let rows: Vec<_> = verdicts
-        .iter()
+        .iter_mut()
         .zip(publish)
         .filter_map(|(verdict, publish)| match verdict {
-            Verdict::Committed(_, rows) if *publish => Some(rows.iter().cloned()),
+            Verdict::Committed(_, rows) if *publish => Some(std::mem::take(rows)),
             // What an attempt committed without our seeing it is a conflict by now; who loads it finds its rows.
             Verdict::Committed(..) | Verdict::Conflict | Verdict::Refused(_) => None,
         })

@@ -20,7 +20,7 @@ use uuid::Uuid;
 #[derive(Debug)]
 pub enum OrderMessage<S: Saga> {
     /// Something came.
-    Input(Caused<S::Input>, RpcReplyPort<Outcome<S>>),
+    Input(Arc<Caused<S::Input>>, RpcReplyPort<Outcome<S>>),
     /// Something may be due.
     Wake(Wake, RpcReplyPort<Woken>),
 }
@@ -56,9 +56,9 @@ pub enum Woken {
 #[derive(Clone, Debug)]
 pub enum Outcome<S: Saga> {
     /// It is committed; so stands the order now.
-    Applied(Box<Instance<S>>),
+    Applied(Arc<Instance<S>>),
     /// It changed nothing.
-    Nothing(Nothing, Box<Instance<S>>),
+    Nothing(Nothing, Arc<Instance<S>>),
     /// It was refused by the rules.
     Rejected(Rejection),
     /// It can never be stored.
@@ -78,7 +78,7 @@ pub struct OrderActor<S: Saga> {
 impl<S: Saga> OrderActor<S> {
     async fn handle_input(
         &self,
-        known: &mut Option<Instance<S>>,
+        known: &mut Option<Arc<Instance<S>>>,
         cause: &Caused<S::Input>,
     ) -> Result<Outcome<S>, Unavailable> {
         let mut look_up = !S::opens(&cause.input);
@@ -91,9 +91,9 @@ impl<S: Saga> OrderActor<S> {
                     is_fresh = true;
                     let (instance, left) = self.load(cause.origin).await?;
                     rows_left = left;
-                    known.insert(instance)
+                    known.insert(Arc::new(instance))
                 }
-                None => known.insert(Instance::unknown(self.order)),
+                None => known.insert(Arc::new(Instance::unknown(self.order))),
             };
             let step = match Step::decide(&self.wiring.saga, current, cause, self.wiring.clock.now()) {
                 Ok(step) => step,
@@ -106,7 +106,7 @@ impl<S: Saga> OrderActor<S> {
                 }
                 Err(unmoved) => {
                     let outcome = match unmoved {
-                        Unmoved::Nothing(why) => Outcome::Nothing(why, Box::new(current.clone())),
+                        Unmoved::Nothing(why) => Outcome::Nothing(why, Arc::clone(current)),
                         Unmoved::Rejected(why) => Outcome::Rejected(why),
                     };
                     // Rows that were left are to be found again, before anything that follows them.
@@ -120,11 +120,12 @@ impl<S: Saga> OrderActor<S> {
             let publish = step.next.version == 1 || (!rows_left && self.wiring.owns(self.order));
             match self.commit(step, publish).await? {
                 Verdict::Committed(instance, _) => {
+                    let instance = Arc::new(instance);
                     // What the publisher was not given must not be forgotten by what follows: that loads it.
                     if publish {
-                        *known = Some(instance.clone());
+                        *known = Some(Arc::clone(&instance));
                     }
-                    return Ok(Outcome::Applied(Box::new(instance)));
+                    return Ok(Outcome::Applied(instance));
                 }
                 Verdict::Conflict => look_up = true,
                 Verdict::Refused(why) => return Ok(Outcome::Refused(why)),
@@ -133,14 +134,14 @@ impl<S: Saga> OrderActor<S> {
     }
 
     /// Does what is due, until nothing is any more. Only the order's owner does.
-    async fn do_due(&self, known: &mut Option<Instance<S>>, wake: Wake) -> Result<Woken, Unavailable> {
+    async fn do_due(&self, known: &mut Option<Arc<Instance<S>>>, wake: Wake) -> Result<Woken, Unavailable> {
         while self.wiring.owns(self.order) {
             let current = match known {
                 Some(current) => current,
                 None => match self.load(Origin::Here).await? {
                     // The order is another's now.
                     (_, true) => break,
-                    (instance, false) => known.insert(instance),
+                    (instance, false) => known.insert(Arc::new(instance)),
                 },
             };
             let Some((due, what)) = S::due(&current.state) else { break };
@@ -254,14 +255,14 @@ impl<S: Saga> OrderActor<S> {
 #[async_trait]
 impl<S: Saga> Actor for OrderActor<S> {
     type Msg = Mail<OrderMessage<S>>;
-    type State = Option<Instance<S>>;
+    type State = Option<Arc<Instance<S>>>;
     type Arguments = ();
 
     async fn pre_start(
         &self,
         _: ActorRef<Mail<OrderMessage<S>>>,
         (): (),
-    ) -> Result<Option<Instance<S>>, ActorProcessingErr> {
+    ) -> Result<Option<Arc<Instance<S>>>, ActorProcessingErr> {
         // Loaded with the first message, together with other orders.
         Ok(None)
     }
@@ -270,7 +271,7 @@ impl<S: Saga> Actor for OrderActor<S> {
         &self,
         _: ActorRef<Mail<OrderMessage<S>>>,
         mail: Mail<OrderMessage<S>>,
-        known: &mut Option<Instance<S>>,
+        known: &mut Option<Arc<Instance<S>>>,
     ) -> Result<(), ActorProcessingErr> {
         let (message, _handling) = mail.open();
         match message {

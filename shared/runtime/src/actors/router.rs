@@ -24,7 +24,7 @@ const SWEEP: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub enum RouterMessage<S: Saga> {
     /// Something came for an order.
-    Input(OrderId, Caused<S::Input>, RpcReplyPort<Outcome<S>>),
+    Input(OrderId, Arc<Caused<S::Input>>, RpcReplyPort<Outcome<S>>),
     /// Something may be due for an order.
     Wake(OrderId, Wake, RpcReplyPort<Woken>),
     /// Let idle orders go.

@@ -123,7 +123,8 @@ impl<S: Table> SqlStore<S> {
         if !settles && self.database.is_postgres() {
             let instances = steps.iter().map(|step| step.next.clone()).collect();
             // One statement, which needs no transaction around it.
-            let written = self.write(self.database.writer(), instances, outgoing(steps), sent, Told::Who).await?;
+            let written =
+                self.write(self.database.writer(), instances, outgoing(steps.iter().copied()), sent, Told::Who).await?;
             return Ok(written.map(|(verdicts, _)| verdicts).unwrap_or_default());
         }
         let mut lost: HashSet<OrderId> = HashSet::new();
@@ -131,10 +132,13 @@ impl<S: Table> SqlStore<S> {
         loop {
             let transaction = self.database.begin().await?;
             let candidates = steps.iter().filter(|step| !lost.contains(&step.next.order));
-            let mut settled: Vec<Step<S>> = candidates.clone().copied().cloned().collect();
-            self.saga.settle(&transaction, &mut settled).await?;
-            let rows = outgoing(&settled.iter().collect::<Vec<_>>());
-            let instances = settled.into_iter().map(|step| step.next).collect();
+            let (rows, instances) = if settles {
+                let mut settled: Vec<Step<S>> = candidates.clone().copied().cloned().collect();
+                self.saga.settle(&transaction, &mut settled).await?;
+                (outgoing(settled.iter()), settled.into_iter().map(|step| step.next).collect())
+            } else {
+                (outgoing(steps.iter().copied()), steps.iter().map(|step| step.next.clone()).collect())
+            };
             let Some((verdicts, have_lost)) = self.write(&transaction, instances, rows, sent, told).await? else {
                 // Some have lost, which is rare, and now it must be told who.
                 transaction.rollback().await?;
@@ -182,8 +186,8 @@ impl<S: Table> SqlStore<S> {
     }
 }
 
-fn outgoing<S: Saga>(steps: &[&Step<S>]) -> Vec<Vec<Outgoing>> {
-    steps.iter().map(|step| step.outgoing().collect()).collect()
+fn outgoing<'a, S: Saga>(steps: impl Iterator<Item = &'a Step<S>>) -> Vec<Vec<Outgoing>> {
+    steps.map(|step| step.outgoing().collect()).collect()
 }
 
 #[async_trait]

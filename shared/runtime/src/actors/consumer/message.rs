@@ -18,7 +18,7 @@ use uuid::Uuid;
 pub(super) type Answer<S> = Result<oneshot::Receiver<Outcome<S>>, Unavailable>;
 
 /// Hands an input to its order at once; the answer comes later.
-pub(super) fn give<S: Saga>(wiring: &Wiring<S>, order: OrderId, cause: Caused<S::Input>) -> Answer<S> {
+pub(super) fn give<S: Saga>(wiring: &Wiring<S>, order: OrderId, cause: Arc<Caused<S::Input>>) -> Answer<S> {
     let (reply, answer) = oneshot::channel();
     wiring.router.cast(RouterMessage::Input(order, cause, reply.into()))?;
     Ok(answer)
@@ -44,7 +44,7 @@ pub(super) struct InFlight<S: Saga> {
     pub(super) record: Record,
     pub(super) permit: OwnedSemaphorePermit,
     pub(super) order: OrderId,
-    pub(super) cause: Caused<S::Input>,
+    pub(super) cause: Arc<Caused<S::Input>>,
     pub(super) began_at: Timestamp,
 }
 
@@ -88,7 +88,7 @@ impl<S: Saga> InFlight<S> {
                     pause = (pause * 2).min(attempts.interval * 4);
                 }
             }
-            answer = give(&wiring, self.order, self.cause.clone());
+            answer = give(&wiring, self.order, Arc::clone(&self.cause));
         };
         self.tell(&wiring, attempt, error);
         drop(self.permit);
