@@ -389,9 +389,9 @@ impl Api {
         };
         let taken = tokio::time::timeout(PATIENCE, self.wiring.order(order, cause)).await;
         match taken.map_err(|_| in_doubt())?.map_err(|_| in_doubt())? {
-            Outcome::Applied(instance) | Outcome::Nothing(_, instance) => {
-                view(*instance).map(|payment| Accepted::Accepted(Json(payment))).ok_or_else(|| unknown(payment_id))
-            }
+            Outcome::Applied(instance) | Outcome::Nothing(_, instance) => view(Arc::unwrap_or_clone(instance))
+                .map(|payment| Accepted::Accepted(Json(payment)))
+                .ok_or_else(|| unknown(payment_id)),
             Outcome::Rejected(why) => {
                 let refused = Entry { detail: json!({"orderId": order, "refused": why.to_string()}), ..entry };
                 record_first(&self.database, caller, self.wiring.clock.now(), refused).await?;
