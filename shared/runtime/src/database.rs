@@ -44,6 +44,8 @@ const CHECKPOINT_PAGES: &str = "8192";
 const READER_CACHE: &str = "-2000";
 /// and more for the one that writes, so that what it changes again and again stays there.
 const WRITER_CACHE: &str = "-16384";
+/// Rows that SQLite's thread of a connection reads ahead: those of one query, mostly.
+const ROWS: usize = 500;
 /// How long to wait for a connection.
 const ACQUIRE: Duration = Duration::from_secs(5);
 /// How often the database is asked for the time.
@@ -194,6 +196,7 @@ fn sqlite(path: &Path, connections: u32, cache: &'static str) -> ConnectOptions 
             .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
             .pragma("cache_size", cache)
             .busy_timeout(Duration::from_secs(5))
+            .row_buffer_size(ROWS)
             .statement_cache_capacity(STATEMENTS)
     });
     options
@@ -206,8 +209,10 @@ fn transacting(mut options: ConnectOptions) -> ConnectOptions {
     options.map_sqlx_sqlite_pool_opts(|options| {
         options.after_release(|connection, _| {
             Box::pin(async move {
-                // Behind a rollback that is still in the queue.
-                connection.ping().await?;
+                if connection.is_in_transaction() {
+                    // Behind a rollback that is still in the queue.
+                    connection.ping().await?;
+                }
                 Ok(!connection.is_in_transaction())
             })
         })

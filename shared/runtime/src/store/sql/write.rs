@@ -32,11 +32,12 @@ impl Parameters {
             |column: &<A::Entity as EntityTrait>::Column| rows.first().is_some_and(|row| !row.is_not_set(*column));
         let columns: Vec<_> = <A::Entity as EntityTrait>::Column::iter().filter(is_set).collect();
         let names: Vec<String> = columns.iter().map(|column| format!("\"{}\"", column.as_str())).collect();
-        let rows = match self.backend == DbBackend::Postgres {
-            true => self.arrays(&columns, &names, rows),
-            false => self.rows(&columns, rows),
+        // OR FAIL: SQLite need not note what a statement changed to take it back, since an error ends the transaction.
+        let (insert, rows) = match self.backend == DbBackend::Postgres {
+            true => ("INSERT", self.arrays(&columns, &names, rows)),
+            false => ("INSERT OR FAIL", self.rows(&columns, rows)),
         };
-        format!("INSERT INTO {} ({}) {rows}", table::<A::Entity>(), names.join(", "))
+        format!("{insert} INTO {} ({}) {rows}", table::<A::Entity>(), names.join(", "))
     }
 
     /// `VALUES (...), (...)`
@@ -45,6 +46,7 @@ impl Parameters {
         columns: &[<A::Entity as EntityTrait>::Column],
         mut rows: Vec<A>,
     ) -> String {
+        self.values.reserve(rows.len() * columns.len());
         for row in &mut rows {
             self.values.extend(columns.iter().filter_map(|column| row.take(*column).into_value()));
         }
@@ -120,8 +122,8 @@ fn overwrite<C: IdenStatic>(key: &[C], columns: impl Iterator<Item = C>) -> Stri
 }
 
 /// Inserts rows.
-pub async fn insert<A: ActiveModelTrait>(connection: &impl ConnectionTrait, rows: Vec<A>) -> Result<(), DbErr> {
-    insert_and(connection, rows, "").await
+pub async fn insert<A: ActiveModelTrait>(transaction: &impl ConnectionTrait, rows: Vec<A>) -> Result<(), DbErr> {
+    insert_and(transaction, rows, "").await
 }
 
 /// Writes rows; of those whose `key` is there, these `columns`.
