@@ -191,6 +191,7 @@ pub const CANCELLED: &str = "CANCELLED";
 impl Saga for OrderSaga {
     const SERVICE: &'static str = "order-service";
     const READS: &'static [contracts::EventType] = crate::messages::READS;
+    const CALLERS_WAIT: bool = true;
     type State = Order;
     type Input = Input;
     type Event = Event;

@@ -93,6 +93,8 @@ pub trait Saga: Clone + Debug + PartialEq + Send + Sync + Sized + 'static {
     const SERVICE: &'static str;
     /// The events that it reads.
     const READS: &'static [EventType];
+    /// Whether callers wait until its steps are committed, and not the log alone.
+    const CALLERS_WAIT: bool = false;
 
     /// Where an order stands; the default is "never heard of".
     type State: Clone + Debug + Default + PartialEq + Send + Sync;

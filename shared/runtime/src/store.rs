@@ -75,6 +75,11 @@ impl From<JoinError> for StoreError {
 /// A service's database.
 #[async_trait]
 pub trait Store<S: Saga>: Send + Sync + 'static {
+    /// Whether it is another process, for which every commit is work.
+    fn is_remote(&self) -> bool {
+        false
+    }
+
     /// The orders that are stored, in any order; the others are left out. The outbox is read after the orders, so no
     /// row of a version that is returned is missing.
     async fn load(&self, orders: &[OrderId]) -> Result<Vec<Loaded<S>>, StoreError>;

@@ -23,6 +23,11 @@ pub trait Batch: Send + Sync + Sized + 'static {
     /// The most requests in one batch.
     const LIMIT: usize;
 
+    /// How long a batch waits for company behind one of several.
+    fn pause(&self) -> Pause {
+        Pause::SHORT
+    }
+
     /// Does the work: answer i is for item i. Takes as long as it takes; nothing cancels it.
     async fn run(&self, items: Vec<Self::Item>) -> Vec<Self::Answer>;
 }
@@ -52,10 +57,26 @@ pub struct Queue<B: Batch> {
     size: usize,
 }
 
-/// The pause behind a batch, for each request that it held, and the longest. It grows with the batch, so that a busy
-/// service commits hundreds together and one that is not waits for nothing.
-const PAUSE: Duration = Duration::from_micros(60);
-const LONGEST_PAUSE: Duration = Duration::from_millis(10);
+/// The pause behind a batch of several. It grows with the batch, so that a busy service does hundreds of requests
+/// together and one that is not waits for nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pause {
+    /// For each request that the batch held,
+    each: Duration,
+    /// and at most.
+    longest: Duration,
+}
+
+impl Pause {
+    /// Where somebody waits for the answer.
+    pub const SHORT: Pause = Pause { each: Duration::from_micros(60), longest: Duration::from_millis(10) };
+    /// Where nobody does, and each batch is work for other processes, too.
+    pub const LONG: Pause = Pause { each: Duration::from_millis(1), longest: Duration::from_millis(25) };
+
+    fn behind(self, requests: usize) -> Duration {
+        self.each.saturating_mul(u32::try_from(requests).unwrap_or(u32::MAX)).min(self.longest)
+    }
+}
 
 impl<B: Batch> GroupCommit<B> {
     /// Of this work, at this address.
@@ -124,8 +145,7 @@ impl<B: Batch> Actor for GroupCommit<B> {
                 queue.running = None;
                 if queue.size > 1 && queue.waiting.len() < B::LIMIT {
                     queue.starting = true;
-                    let requests = u32::try_from(queue.size).unwrap_or(u32::MAX);
-                    myself.send_after(PAUSE.saturating_mul(requests).min(LONGEST_PAUSE), || Request::Start);
+                    myself.send_after(self.batch.pause().behind(queue.size), || Request::Start);
                 } else {
                     self.start(&myself, queue);
                 }

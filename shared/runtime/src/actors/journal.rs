@@ -1,6 +1,6 @@
 //! The journal, through which every write of a service goes, and its counterpart for reads.
 
-use super::group_commit::Batch;
+use super::group_commit::{Batch, Pause};
 use super::publisher::PublisherMessage;
 use super::{Address, Wiring};
 use crate::backoff::Backoff;
@@ -45,6 +45,13 @@ impl<S: Saga> Batch for Journal<S> {
     type Item = Write<S>;
     type Answer = Written<S>;
     const LIMIT: usize = 500;
+
+    fn pause(&self) -> Pause {
+        match !S::CALLERS_WAIT && self.0.store.is_remote() {
+            true => Pause::LONG,
+            false => Pause::SHORT,
+        }
+    }
 
     async fn run(&self, writes: Vec<Write<S>>) -> Vec<Written<S>> {
         let wiring = &self.0;

@@ -192,6 +192,10 @@ fn outgoing<'a, S: Saga>(steps: impl Iterator<Item = &'a Step<S>>) -> Vec<Vec<Ou
 
 #[async_trait]
 impl<S: Table> Store<S> for SqlStore<S> {
+    fn is_remote(&self) -> bool {
+        self.database.is_postgres()
+    }
+
     async fn load(&self, orders: &[OrderId]) -> Result<Vec<Loaded<S>>, StoreError> {
         let ids: Vec<Uuid> = padded(orders.iter().map(|order| order.0).collect());
         let rows = S::Entity::find().filter(S::ORDER_ID.is_in(ids.clone())).all(&self.database.read).await?;

@@ -28,6 +28,10 @@ pub struct Watched<T, W> {
 
 #[async_trait]
 impl<S: Saga, T: Store<S>, W: Watcher<S>> Store<S> for Watched<T, W> {
+    fn is_remote(&self) -> bool {
+        self.store.is_remote()
+    }
+
     async fn load(&self, orders: &[OrderId]) -> Result<Vec<Loaded<S>>, StoreError> {
         self.store.load(orders).await
     }
