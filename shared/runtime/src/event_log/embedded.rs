@@ -10,8 +10,7 @@ use crate::clock::Clock;
 use crate::database::Database;
 use crate::store::sql;
 use async_trait::async_trait;
-use sea_orm::sea_query::OnConflict;
-use sea_orm::{ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -256,7 +255,7 @@ impl Writer {
         }
     }
 
-    fn row(&self, record: NewRecord, ends: &mut Ends) -> Result<records::ActiveModel, LogError> {
+    fn row(&self, record: NewRecord, ends: &mut Ends) -> Result<records::Model, LogError> {
         // What this process writes has headers of text; so they can be read in the file, too.
         let headers: Result<Vec<(String, String)>, _> = record
             .headers
@@ -267,29 +266,27 @@ impl Writer {
         let end = ends.entry(record.topic.clone()).or_default();
         let position = *end;
         *end += 1;
-        Ok(records::ActiveModel {
-            topic: Set(record.topic),
-            position: Set(position),
-            key: Set(record.key),
-            value: Set(record.value),
-            headers: Set(serde_json::to_string(&headers).expect("pairs of text are JSON")),
-            appended_at: Set(self.clock.now().0),
+        Ok(records::Model {
+            topic: record.topic,
+            position,
+            key: record.key,
+            value: record.value,
+            headers: serde_json::to_string(&headers).expect("pairs of text are JSON"),
+            appended_at: self.clock.now().0,
         })
     }
 
-    async fn write(&self, rows: &[records::ActiveModel]) -> Result<(), DbErr> {
+    async fn write(&self, rows: &[records::Model]) -> Result<(), DbErr> {
         let transaction = self.database.begin().await?;
-        sql::insert(&transaction, rows.to_vec()).await?;
-        if !self.offsets.is_empty() {
-            let rows = self.offsets.iter().map(|((group, topic), next)| offsets::ActiveModel {
-                consumer_group: Set(group.to_string()),
-                topic: Set(topic.clone()),
-                next_position: Set(*next),
-            });
-            let key = [offsets::Column::ConsumerGroup, offsets::Column::Topic];
-            let overwrite = OnConflict::columns(key).update_column(offsets::Column::NextPosition).to_owned();
-            offsets::Entity::insert_many(rows).on_conflict(overwrite).exec_without_returning(&transaction).await?;
-        }
+        sql::insert::<records::Entity>(&transaction, rows.to_vec()).await?;
+        let row = |((group, topic), next): (&(Arc<str>, String), &i64)| offsets::Model {
+            consumer_group: group.to_string(),
+            topic: topic.clone(),
+            next_position: *next,
+        };
+        let rows = self.offsets.iter().map(row).collect();
+        let key = [offsets::Column::ConsumerGroup, offsets::Column::Topic];
+        sql::upsert::<offsets::Entity>(&transaction, rows, &key, &[offsets::Column::NextPosition]).await?;
         transaction.commit().await
     }
 }

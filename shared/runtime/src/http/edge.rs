@@ -2,7 +2,7 @@
 
 use super::Dashboard;
 use super::access::{Access, Document};
-use super::correlation::is_correlation_id;
+use super::correlation::{LONGEST, is_correlation_id};
 use super::problem::{FieldError, Problem, Refusal};
 use crate::clock::{Clock, SystemClock};
 use crate::program::Ports;
@@ -196,7 +196,7 @@ fn correlation_id(headers: &HeaderMap) -> Result<HeaderValue, Problem> {
     if own.to_str().is_ok_and(is_correlation_id) {
         return Ok(own.clone());
     }
-    let detail = "must be 1 to 200 visible ASCII characters".to_owned();
+    let detail = format!("must be 1 to {LONGEST} visible ASCII characters");
     let problem = Problem::new(StatusCode::BAD_REQUEST, format!("the header X-Correlation-Id {detail}"));
     Err(problem.with_errors(vec![FieldError { pointer: "X-Correlation-Id".into(), detail }]))
 }

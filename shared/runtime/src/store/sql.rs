@@ -120,11 +120,11 @@ impl<S: Table> SqlStore<S> {
     /// Commits the winners of these steps, and `sent`.
     async fn attempt(&self, steps: &[&Step<S>], sent: &[OutboxKey]) -> Result<Vec<Verdict<S>>, DbErr> {
         let settles = steps.iter().any(|step| S::settles(step));
+        let as_decided = || (outgoing(steps.iter().copied()), steps.iter().map(|step| step.next.clone()).collect());
         if !settles && self.database.is_postgres() {
-            let instances = steps.iter().map(|step| step.next.clone()).collect();
+            let (rows, instances) = as_decided();
             // One statement, which needs no transaction around it.
-            let written =
-                self.write(self.database.writer(), instances, outgoing(steps.iter().copied()), sent, Told::Who).await?;
+            let written = self.write(self.database.writer(), instances, rows, sent, Told::Who).await?;
             return Ok(written.map(|(verdicts, _)| verdicts).unwrap_or_default());
         }
         let mut lost: HashSet<OrderId> = HashSet::new();
@@ -137,7 +137,7 @@ impl<S: Table> SqlStore<S> {
                 self.saga.settle(&transaction, &mut settled).await?;
                 (outgoing(settled.iter()), settled.into_iter().map(|step| step.next).collect())
             } else {
-                (outgoing(steps.iter().copied()), steps.iter().map(|step| step.next.clone()).collect())
+                as_decided()
             };
             let Some((verdicts, have_lost)) = self.write(&transaction, instances, rows, sent, told).await? else {
                 // Some have lost, which is rare, and now it must be told who.
@@ -316,10 +316,10 @@ fn in_order() -> Select<outbox::Entity> {
         .order_by_asc(outbox::Column::N)
 }
 
-fn row_of<S: Table>(instance: &Instance<S>) -> <S::Entity as EntityTrait>::ActiveModel {
+fn row_of<S: Table>(instance: &Instance<S>) -> <S::Entity as EntityTrait>::Model {
     let applied = instance.applied.iter().flat_map(|id| *id.as_bytes()).collect();
     let due_at = S::due(&instance.state).map(|(due, _)| due.0);
-    S::write(instance.clone(), applied, due_at).into_active_model()
+    S::write(instance.clone(), applied, due_at)
 }
 
 /// The ids in a row's `applied` column: 16 bytes each.

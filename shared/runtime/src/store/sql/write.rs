@@ -9,11 +9,16 @@ use crate::saga::Outgoing;
 use crate::store::OutboxKey;
 use sea_orm::sea_query::{ArrayType, ValueType};
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::Set, ConnectionTrait, DbBackend, DbErr, EntityTrait, IdenStatic, IntoActiveModel,
-    Iterable, QueryResult, Statement, Value,
+    ActiveModelTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, IdenStatic, IntoActiveModel, Iterable,
+    ModelTrait, QueryResult, Statement, Value,
 };
 use std::collections::HashSet;
 use uuid::Uuid;
+
+/// A table whose rows are written whole.
+pub trait Rows: EntityTrait<Model: IntoActiveModel<Self::ActiveModel>> {}
+
+impl<E: EntityTrait<Model: IntoActiveModel<E::ActiveModel>>> Rows for E {}
 
 /// The parameters of a statement.
 struct Parameters {
@@ -26,18 +31,17 @@ impl Parameters {
         Parameters { backend, values: Vec::new() }
     }
 
-    /// Adds rows, and returns `INSERT INTO table (...) ...`, which can go on.
-    fn insert<A: ActiveModelTrait>(&mut self, rows: Vec<A>) -> String {
-        let is_set =
-            |column: &<A::Entity as EntityTrait>::Column| rows.first().is_some_and(|row| !row.is_not_set(*column));
-        let columns: Vec<_> = <A::Entity as EntityTrait>::Column::iter().filter(is_set).collect();
+    /// Adds rows, at least one, and returns `INSERT INTO table (...) ...`, which can go on.
+    fn insert<E: Rows>(&mut self, rows: Vec<E::Model>) -> String {
+        let rows: Vec<E::ActiveModel> = rows.into_iter().map(IntoActiveModel::into_active_model).collect();
+        let columns: Vec<E::Column> = E::Column::iter().collect();
         let names: Vec<String> = columns.iter().map(|column| format!("\"{}\"", column.as_str())).collect();
         // OR FAIL: SQLite need not note what a statement changed to take it back, since an error ends the transaction.
         let (insert, rows) = match self.backend == DbBackend::Postgres {
             true => ("INSERT", self.arrays(&columns, &names, rows)),
             false => ("INSERT OR FAIL", self.rows(&columns, rows)),
         };
-        format!("{insert} INTO {} ({}) {rows}", table::<A::Entity>(), names.join(", "))
+        format!("{insert} INTO {} ({}) {rows}", table::<E>(), names.join(", "))
     }
 
     /// `VALUES (...), (...)`
@@ -92,10 +96,10 @@ impl Parameters {
     }
 
     /// `INSERT ... ON CONFLICT ...`, over the rows whose version is the one before.
-    fn upsert_states<S: Table>(&mut self, states: Vec<<S::Entity as EntityTrait>::ActiveModel>) -> String {
+    fn upsert_states<S: Table>(&mut self, states: Vec<<S::Entity as EntityTrait>::Model>) -> String {
         let (id, version) = (S::ORDER_ID.as_str(), S::VERSION.as_str());
         let others = <S::Entity as EntityTrait>::Column::iter().filter(|column| column.as_str() != id);
-        let (insert, update) = (self.insert(states), overwrite(&[S::ORDER_ID], others));
+        let (insert, update) = (self.insert::<S::Entity>(states), overwrite(&[S::ORDER_ID], others));
         format!("{insert} {update} WHERE {}.\"{version}\" = excluded.\"{version}\" - 1", table::<S::Entity>())
     }
 
@@ -122,27 +126,26 @@ fn overwrite<C: IdenStatic>(key: &[C], columns: impl Iterator<Item = C>) -> Stri
 }
 
 /// Inserts rows.
-pub async fn insert<A: ActiveModelTrait>(transaction: &impl ConnectionTrait, rows: Vec<A>) -> Result<(), DbErr> {
-    insert_and(transaction, rows, "").await
+pub async fn insert<E: Rows>(transaction: &impl ConnectionTrait, rows: Vec<E::Model>) -> Result<(), DbErr> {
+    insert_and::<E>(transaction, rows, "").await
 }
 
 /// Writes rows; of those whose `key` is there, these `columns`.
-pub async fn upsert<E: EntityTrait<Model: IntoActiveModel<E::ActiveModel>>>(
-    connection: &impl ConnectionTrait,
+pub async fn upsert<E: Rows>(
+    transaction: &impl ConnectionTrait,
     rows: Vec<E::Model>,
     key: &[E::Column],
     columns: &[E::Column],
 ) -> Result<(), DbErr> {
-    let rows = rows.into_iter().map(IntoActiveModel::into_active_model).collect();
-    insert_and(connection, rows, &overwrite(key, columns.iter().copied())).await
+    insert_and::<E>(transaction, rows, &overwrite(key, columns.iter().copied())).await
 }
 
-async fn insert_and<A: ActiveModelTrait>(
-    connection: &impl ConnectionTrait,
-    rows: Vec<A>,
+async fn insert_and<E: Rows>(
+    transaction: &impl ConnectionTrait,
+    rows: Vec<E::Model>,
     on_conflict: &str,
 ) -> Result<(), DbErr> {
-    let backend = connection.get_database_backend();
+    let backend = transaction.get_database_backend();
     // A statement for PostgreSQL holds as many rows as there are.
     let pages = match backend == DbBackend::Postgres && !rows.is_empty() {
         true => vec![rows],
@@ -150,8 +153,8 @@ async fn insert_and<A: ActiveModelTrait>(
     };
     for page in pages {
         let mut parameters = Parameters::of(backend);
-        let sql = format!("{} {on_conflict}", parameters.insert(page));
-        connection.execute_raw(parameters.statement(sql)).await?;
+        let sql = format!("{} {on_conflict}", parameters.insert::<E>(page));
+        transaction.execute_raw(parameters.statement(sql)).await?;
     }
     Ok(())
 }
@@ -168,7 +171,7 @@ pub(super) enum Told {
 /// alone; deletes what was sent. Returns the orders that were written, or none if some were not and it is not known who.
 pub(super) async fn write<S: Table>(
     connection: &impl ConnectionTrait,
-    states: Vec<<S::Entity as EntityTrait>::ActiveModel>,
+    states: Vec<<S::Entity as EntityTrait>::Model>,
     outgoing: impl Iterator<Item = &Outgoing>,
     sent: &[OutboxKey],
     told: Told,
@@ -180,23 +183,23 @@ pub(super) async fn write<S: Table>(
         };
     }
     let Some(written) = write_states::<S>(connection, states, told).await? else { return Ok(None) };
-    let rows: Vec<outbox::ActiveModel> = outgoing.filter(|row| written.contains(&row.order.0)).map(row).collect();
-    insert(connection, rows).await?;
+    let rows: Vec<outbox::Model> = outgoing.filter(|row| written.contains(&row.order.0)).map(row).collect();
+    insert::<outbox::Entity>(connection, rows).await?;
     delete_sent(connection, sent).await?;
     Ok(Some(written))
 }
 
-fn row(row: &Outgoing) -> outbox::ActiveModel {
-    outbox::ActiveModel {
-        order_id: Set(row.order.0),
-        version: Set(row.version),
-        n: Set(row.n),
-        topic: Set(row.event_type.topic().to_owned()),
-        event_type: Set(row.event_type.name().to_owned()),
-        value: Set(row.value.clone()),
-        correlation_id: Set(row.correlation_id.clone()),
-        traceparent: Set(row.traceparent.clone()),
-        created_at: Set(row.at.0),
+fn row(row: &Outgoing) -> outbox::Model {
+    outbox::Model {
+        order_id: row.order.0,
+        version: row.version,
+        n: row.n,
+        topic: row.event_type.topic().to_owned(),
+        event_type: row.event_type.name().to_owned(),
+        value: row.value.clone(),
+        correlation_id: row.correlation_id.clone(),
+        traceparent: row.traceparent.clone(),
+        created_at: row.at.0,
     }
 }
 
@@ -206,8 +209,8 @@ fn ids(rows: &[QueryResult]) -> Result<HashSet<Uuid>, DbErr> {
 
 /// Everything as one statement, which is a transaction by itself; none if there is nothing to do.
 fn postgres<S: Table>(
-    states: Vec<<S::Entity as EntityTrait>::ActiveModel>,
-    outgoing: Vec<outbox::ActiveModel>,
+    states: Vec<<S::Entity as EntityTrait>::Model>,
+    outgoing: Vec<outbox::Model>,
     sent: &[OutboxKey],
 ) -> Option<Statement> {
     let mut parameters = Parameters::of(DbBackend::Postgres);
@@ -219,7 +222,7 @@ fn postgres<S: Table>(
         result = "SELECT id FROM written";
     }
     if !outgoing.is_empty() {
-        let insert = parameters.insert(outgoing);
+        let insert = parameters.insert::<outbox::Entity>(outgoing);
         parts.push(format!("said AS ({insert} WHERE order_id IN (SELECT id FROM written))"));
     }
     if !sent.is_empty() {
@@ -238,12 +241,12 @@ fn postgres<S: Table>(
 /// On SQLite: upserts the rows; returns the orders whose version was the one before.
 async fn write_states<S: Table>(
     connection: &impl ConnectionTrait,
-    states: Vec<<S::Entity as EntityTrait>::ActiveModel>,
+    states: Vec<<S::Entity as EntityTrait>::Model>,
     told: Told,
 ) -> Result<Option<HashSet<Uuid>>, DbErr> {
     let mut written = HashSet::new();
     for page in pages(states) {
-        let orders = page.iter().filter_map(|row| row.get(S::ORDER_ID).into_value());
+        let orders = page.iter().map(|row| row.get(S::ORDER_ID));
         let orders: HashSet<Uuid> = orders.filter_map(|value| <Uuid as ValueType>::try_from(value).ok()).collect();
         let mut parameters = Parameters::of(DbBackend::Sqlite);
         let upsert = parameters.upsert_states::<S>(page);
