@@ -40,6 +40,11 @@ const STATEMENTS: usize = 200;
 /// Pages that SQLite's log holds before they are written to where they belong: 32 MiB. What changes often, such as the
 /// outbox, is so written there once for many commits.
 const CHECKPOINT_PAGES: &str = "8192";
+/// How PostgreSQL is to plan: by the indexes, which there are for whatever is asked for often. Its statistics are of a
+/// minute ago, when a table that is large now was empty, or all of its orders under way; and the outbox, empty by them,
+/// has thousands of pages of deleted rows. Only a plain index scan notes which of an index's entries are dead, so that the
+/// next one need not look.
+const PLANS: [(&str, &str); 3] = [("enable_seqscan", "off"), ("enable_bitmapscan", "off"), ("jit", "off")];
 /// What an SQLite connection keeps in memory, as SQLite counts it (below 0 it is in KiB): its default for those that read,
 const READER_CACHE: &str = "-2000";
 /// and more for the one that writes, so that what it changes again and again stays there.
@@ -58,11 +63,8 @@ impl Database {
     pub async fn open(settings: &DatabaseSettings) -> Result<Self, DbErr> {
         match settings {
             DatabaseSettings::Postgres(url) => {
-                // What writes finds its rows by their keys. A plan that was made while a table was empty must not read
-                // the whole of it once it is large.
-                let write = sea_orm::Database::connect(postgres(url, POSTGRES_WRITERS, &[("enable_seqscan", "off")]));
-                let read = sea_orm::Database::connect(postgres(url, READERS, &[]));
-                let (write, read) = (write.await?, read.await?);
+                let write = sea_orm::Database::connect(postgres(url, POSTGRES_WRITERS)).await?;
+                let read = sea_orm::Database::connect(postgres(url, READERS)).await?;
                 Ok(Database { read, write })
             }
             DatabaseSettings::Sqlite(path) => {
@@ -166,7 +168,7 @@ async fn postgres_now(connection: &DatabaseConnection) -> Result<Timestamp, DbEr
     Ok(Timestamp(row.try_get("", "now")?))
 }
 
-fn postgres(url: &str, connections: u32, settings: &'static [(&'static str, &'static str)]) -> ConnectOptions {
+fn postgres(url: &str, connections: u32) -> ConnectOptions {
     let mut options = ConnectOptions::new(url);
     options
         .max_connections(connections)
@@ -179,7 +181,7 @@ fn postgres(url: &str, connections: u32, settings: &'static [(&'static str, &'st
             // The server ends what this side has lost sight of; a timeout here would leave it open.
             options
                 .options([("statement_timeout", "10000"), ("idle_in_transaction_session_timeout", "10000")])
-                .options(settings.iter().copied())
+                .options(PLANS)
                 .statement_cache_capacity(STATEMENTS)
         });
     options
