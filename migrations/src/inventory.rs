@@ -1,10 +1,11 @@
+use crate::autovacuum::AnalyzeLess;
 use crate::saga_table::{due_index, saga_table};
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::schema::{big_integer, json_binary, json_binary_null, text, text_null};
 
 crate::migrator! {
     /// The schema of inventory-service.
-    InventoryMigrator: crate::outbox::Migration, Reservations, Stock, crate::dead_letters::Migration, crate::audit_log::Migration
+    InventoryMigrator: crate::outbox::Migration, Reservations, Stock, crate::dead_letters::Migration, crate::audit_log::Migration, AnalyzeLess(&["reservations"])
 }
 
 struct Reservations;

@@ -4,6 +4,7 @@
 //! databases, and comparable on both.
 
 mod audit_log;
+mod autovacuum;
 mod dead_letters;
 mod event_log;
 mod inventory;

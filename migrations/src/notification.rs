@@ -1,10 +1,11 @@
+use crate::autovacuum::AnalyzeLess;
 use crate::saga_table::{due_index, saga_table};
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::schema::{big_integer, big_integer_null, json_binary, text, text_null, uuid};
 
 crate::migrator! {
     /// The schema of notification-service.
-    NotificationMigrator: crate::outbox::Migration, Notices, Notifications, Deliveries, GivenUp, crate::dead_letters::Migration, crate::audit_log::Migration
+    NotificationMigrator: crate::outbox::Migration, Notices, Notifications, Deliveries, GivenUp, crate::dead_letters::Migration, crate::audit_log::Migration, AnalyzeLess(&["notices", "notifications"])
 }
 
 struct Notices;

@@ -1,10 +1,11 @@
+use crate::autovacuum::AnalyzeLess;
 use crate::saga_table::{due_index, saga_table};
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::schema::{big_integer, binary, json_binary, json_binary_null, text, text_null, uuid};
 
 crate::migrator! {
     /// The schema of order-service.
-    OrderMigrator: crate::outbox::Migration, Orders, Lists, Claims, crate::dead_letters::Migration, crate::audit_log::Migration
+    OrderMigrator: crate::outbox::Migration, Orders, Lists, Claims, crate::dead_letters::Migration, crate::audit_log::Migration, AnalyzeLess(&["orders"])
 }
 
 struct Orders;

@@ -1,10 +1,11 @@
+use crate::autovacuum::AnalyzeLess;
 use crate::saga_table::{due_index, saga_table};
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::schema::{big_integer, json_binary_null, text, text_null};
 
 crate::migrator! {
     /// The schema of payment-service.
-    PaymentMigrator: crate::outbox::Migration, Payments, Contact, crate::dead_letters::Migration, crate::audit_log::Migration
+    PaymentMigrator: crate::outbox::Migration, Payments, Contact, crate::dead_letters::Migration, crate::audit_log::Migration, AnalyzeLess(&["payments"])
 }
 
 struct Payments;

@@ -204,6 +204,11 @@ pub trait EventLog: Send + Sync + 'static {
     /// Joins a group, from the group's stored offsets or else from the beginning.
     async fn subscribe(&self, group: &str, topics: &[String]) -> Result<Subscription, LogError>;
 
+    /// Whether it is another process, for which every append is work.
+    fn is_remote(&self) -> bool {
+        false
+    }
+
     /// The log's name, for traces.
     fn system(&self) -> &'static str {
         "kafka"

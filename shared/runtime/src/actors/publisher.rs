@@ -16,7 +16,7 @@
 //! repeat events, but not overtake any.
 
 use super::Wiring;
-use super::group_commit::Request;
+use super::group_commit::{Pause, Request};
 use super::journal::{Write, Written};
 use super::mailbox::{Mail, Mailbox};
 use crate::backoff::Backoff;
@@ -62,6 +62,8 @@ pub enum PublisherMessage {
     Committed(Vec<Outgoing>),
     /// The log has answered for the first event of each of these orders.
     Appended(Vec<OrderId>, Vec<Result<(), LogError>>),
+    /// The pause behind an append of several rows is over.
+    Append,
     /// It is time to delete what was sent.
     Delete,
     /// These rows are gone from the table, or (false) perhaps not.
@@ -84,6 +86,10 @@ pub struct Publisher<S: Saga>(pub Arc<Wiring<S>>);
 pub struct Lanes {
     /// Per order, the event that the log has been given, and those that wait behind it.
     lanes: HashMap<OrderId, VecDeque<Outgoing>>,
+    /// Those of the first events that the log is given next.
+    waiting: Vec<Outgoing>,
+    /// They wait for [`PublisherMessage::Append`].
+    paused: bool,
     /// What is held, or was sent and may still be in the table, or in a page that is being read.
     known: HashSet<OutboxKey>,
     /// Sent, and still in the table.
@@ -113,6 +119,8 @@ impl Lanes {
     fn new() -> Self {
         Lanes {
             lanes: HashMap::new(),
+            waiting: Vec::new(),
+            paused: false,
             known: HashSet::new(),
             sent: Vec::new(),
             gone: Vec::new(),
@@ -177,9 +185,17 @@ impl Lanes {
 }
 
 impl<S: Saga> Publisher<S> {
-    fn append(&self, myself: &Mailbox<PublisherMessage>, rows: Vec<Outgoing>) {
-        if rows.is_empty() {
+    /// Gives these rows to the log, behind the pause. librdkafka makes a request for each partition, so a broker has much
+    /// less to do where many rows go together.
+    fn append(&self, myself: &Mailbox<PublisherMessage>, lanes: &mut Lanes, rows: Vec<Outgoing>) {
+        lanes.waiting.extend(rows);
+        if lanes.waiting.is_empty() || lanes.paused {
             return;
+        }
+        let rows = std::mem::take(&mut lanes.waiting);
+        if rows.len() > 1 && self.0.log.is_remote() {
+            lanes.paused = true;
+            myself.send_after(Pause::LONG.behind(rows.len()), || PublisherMessage::Append);
         }
         let orders = rows.iter().map(|row| row.order).collect();
         let records = rows.into_iter().map(record::<S>).collect();
@@ -245,7 +261,7 @@ impl<S: Saga> Publisher<S> {
         rows.retain(|row| !young.contains(&row.order) && is_ours(row));
         lanes.found |= !young.is_empty() || rows.iter().any(|row| !lanes.known.contains(&key(row)));
         let first = lanes.take(rows);
-        self.append(myself, first);
+        self.append(myself, lanes, first);
         let gone = std::mem::take(&mut lanes.gone);
         lanes.forget(&gone);
         if is_full {
@@ -346,7 +362,7 @@ impl<S: Saga> Actor for Publisher<S> {
                     lanes.missed = true;
                 } else {
                     let first = lanes.take(rows);
-                    self.append(&myself, first);
+                    self.append(&myself, lanes, first);
                 }
             }
             PublisherMessage::Appended(orders, results) => {
@@ -356,7 +372,11 @@ impl<S: Saga> Actor for Publisher<S> {
                 // The log waits while it is away; an error is final. Starting again reads the table.
                 results.into_iter().collect::<Result<(), LogError>>()?;
                 let next = lanes.appended(orders, |row| self.measure(row));
-                self.append(&myself, next);
+                self.append(&myself, lanes, next);
+            }
+            PublisherMessage::Append => {
+                lanes.paused = false;
+                self.append(&myself, lanes, Vec::new());
             }
             PublisherMessage::Delete => self.delete(&myself, std::mem::take(&mut lanes.sent)),
             PublisherMessage::Deleted(keys, true) => {

@@ -232,6 +232,10 @@ impl EventLog for KafkaLog {
         Ok(Subscription { changes, records, membership: Arc::new(member) })
     }
 
+    fn is_remote(&self) -> bool {
+        true
+    }
+
     /// As Java's default partitioner does it, and librdkafka's `murmur2_random`.
     fn partition_of(&self, key: &[u8]) -> Option<i32> {
         let partitions = self.topics.get().filter(|partitions| **partitions > 0)?;
