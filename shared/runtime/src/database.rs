@@ -197,6 +197,8 @@ fn sqlite(path: &Path, connections: u32, cache: &'static str) -> ConnectOptions 
             .synchronous(SqliteSynchronous::Full)
             .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
             .pragma("cache_size", cache)
+            // What a statement of many rows notes to take itself back with; otherwise a file each time.
+            .pragma("temp_store", "MEMORY")
             .busy_timeout(Duration::from_secs(5))
             .row_buffer_size(ROWS)
             .statement_cache_capacity(STATEMENTS)
