@@ -230,9 +230,10 @@ fn postgres<S: Table>(
         let versions =
             parameters.array(ArrayType::BigInt, sent.iter().map(|(_, version, _)| (*version).into()).collect());
         let ns = parameters.array(ArrayType::SmallInt, sent.iter().map(|(.., n)| (*n).into()).collect());
-        // The first condition finds rows by the index, the second says which of an order's.
+        // The first condition finds rows by the index, the second says which of an order's. IS TRUE keeps it a filter with
+        // a table of hashes; as a join, each row of the array would search, and sort, the whole array again.
         let of_orders = format!("order_id = ANY({orders})");
-        let which = format!("(order_id, version, n) IN (SELECT * FROM unnest({orders}, {versions}, {ns}))");
+        let which = format!("((order_id, version, n) IN (SELECT * FROM unnest({orders}, {versions}, {ns}))) IS TRUE");
         parts.push(format!("gone AS (DELETE FROM outbox WHERE {of_orders} AND {which})"));
     }
     (!parts.is_empty()).then(|| parameters.statement(format!("WITH {} {result}", parts.join(", "))))
