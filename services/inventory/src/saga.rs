@@ -286,6 +286,10 @@ impl Saga for InventorySaga {
         reservation.deadline.map(|deadline| (deadline, overdue))
     }
 
+    fn is_done(reservation: &Reservation) -> bool {
+        reservation.stage == Stage::Reserved
+    }
+
     fn opens(input: &Input) -> bool {
         matches!(input, Input::OrderCreated(_))
     }

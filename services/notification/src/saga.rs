@@ -159,6 +159,10 @@ impl Saga for NotificationSaga {
         Some((Timestamp(next.retry_at), Due::Outside(next.clone())))
     }
 
+    fn is_done(notices: &Notices) -> bool {
+        notices.next().is_none()
+    }
+
     fn opens(input: &Input) -> bool {
         // An order's first notice usually is its only one.
         matches!(input, Input::Told(_))

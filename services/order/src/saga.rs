@@ -248,6 +248,10 @@ impl Saga for OrderSaga {
         order.deadline.map(|deadline| (deadline, Due::Deadline { passed, excused: Some(Input::LogWasAway) }))
     }
 
+    fn is_done(order: &Order) -> bool {
+        order.stage == Stage::Confirmed
+    }
+
     fn opens(input: &Input) -> bool {
         matches!(input, Input::Place(_))
     }

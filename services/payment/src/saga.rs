@@ -181,6 +181,10 @@ impl Saga for PaymentSaga {
         Some((payment.retry_at, Due::Outside(effect)))
     }
 
+    fn is_done(payment: &Payment) -> bool {
+        payment.stage == Stage::Confirmed
+    }
+
     fn opens(input: &Input) -> bool {
         matches!(input, Input::OrderCreated { .. })
     }

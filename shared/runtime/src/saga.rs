@@ -115,6 +115,9 @@ pub trait Saga: Clone + Debug + PartialEq + Send + Sync + Sized + 'static {
     /// once, since a crash can hide that it was done; its outcome comes back as an input.
     fn due(state: &Self::State) -> Option<(Timestamp, DueOf<Self>)>;
 
+    /// Whether an order usually stands so in the end: then it leaves memory at once.
+    fn is_done(state: &Self::State) -> bool;
+
     /// Whether this input usually is an order's first, so that looking the order up would be wasted.
     fn opens(input: &Self::Input) -> bool;
 

@@ -99,6 +99,10 @@ impl<S: Kept> Saga for Mutant<S> {
         S::due(state)
     }
 
+    fn is_done(state: &S::State) -> bool {
+        S::is_done(state)
+    }
+
     fn opens(input: &S::Input) -> bool {
         S::opens(input)
     }

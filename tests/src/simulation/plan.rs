@@ -237,7 +237,7 @@ fn faults(rng: &mut Rng) -> Faults {
         duplicate: maybe(30, 200),
         no_outcome: maybe(40, 400),
         refund_failures: maybe(20, 6),
-        undelivered: maybe(20, 300),
+        undelivered: maybe(40, 300),
         bad_messages: maybe(25, 6),
         skew: i64::from(maybe(20, 1_000)),
         clock_jumps: maybe(10, 2),

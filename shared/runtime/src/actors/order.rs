@@ -269,7 +269,7 @@ impl<S: Saga> Actor for OrderActor<S> {
 
     async fn handle(
         &self,
-        _: ActorRef<Mail<OrderMessage<S>>>,
+        myself: ActorRef<Mail<OrderMessage<S>>>,
         mail: Mail<OrderMessage<S>>,
         known: &mut Option<Arc<Instance<S>>>,
     ) -> Result<(), ActorProcessingErr> {
@@ -291,6 +291,10 @@ impl<S: Saga> Actor for OrderActor<S> {
                     let _ = self.do_due(known, Wake { caught_up: None, unsent: false }).await;
                 }
             }
+        }
+        if known.as_ref().is_some_and(|known| S::is_done(&known.state)) {
+            // What is in the mailbox is still handled, and what comes yet starts it again.
+            myself.drain()?;
         }
         Ok(())
     }

@@ -1,5 +1,5 @@
 //! The router: the one door to the orders. It starts an order's actor with the order's first message, and lets it go
-//! when nothing has come for a while.
+//! when nothing has come for a while. An order that is done goes by itself.
 
 use super::Wiring;
 use super::mailbox::{Mail, Mailbox};
@@ -140,11 +140,8 @@ impl<S: Saga> Actor for Router<S> {
                 let idle = if orders.live.len() > CROWDED { SWEEP } else { IDLE };
                 for live in orders.live.values_mut().filter(|live| !live.leaving && live.used.elapsed() >= idle) {
                     live.leaving = true;
-                    // Drained, not stopped: what is in its mailbox is still handled.
-                    if live.actor.cell().drain().is_ok() {
-                        metrics::counter!("actor_passivations_total", "kind" => "order", "service" => S::SERVICE)
-                            .increment(1);
-                    }
+                    // Drained, not stopped: what is in its mailbox is still handled. One that has ended is reported.
+                    let _ = live.actor.cell().drain();
                 }
                 Ok(())
             }
@@ -160,7 +157,10 @@ impl<S: Saga> Actor for Router<S> {
         let myself = self.0.router.mailbox(myself);
         match event {
             SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => Ok(()),
-            SupervisionEvent::ActorTerminated(actor, _, _) => self.ended(&myself, orders, actor.get_id()),
+            SupervisionEvent::ActorTerminated(actor, _, _) => {
+                metrics::counter!("actor_passivations_total", "kind" => "order", "service" => S::SERVICE).increment(1);
+                self.ended(&myself, orders, actor.get_id())
+            }
             SupervisionEvent::ActorFailed(actor, error) => {
                 // Not started again here: it comes back with its next message.
                 let order_id = orders.by_actor.get(&actor.get_id()).map(ToString::to_string).unwrap_or_default();

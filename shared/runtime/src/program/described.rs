@@ -15,7 +15,7 @@ const COUNTERS: &[(&str, &str)] = &[
     ("notices_given_up_total", "Notices that were given up."),
     ("notice_deliveries_total", "Attempts at delivery: delivered, failed."),
     ("actor_restarts_total", "Actors that ended and were started again."),
-    ("actor_passivations_total", "Idle orders that left memory."),
+    ("actor_passivations_total", "Orders that left memory."),
 ];
 
 const GAUGES: &[(&str, &str)] = &[
