@@ -139,9 +139,9 @@ pub async fn append(log: &dyn EventLog, records: Vec<NewRecord>) -> Result<()> {
 
 /// An order that is placed here.
 pub fn placed() -> Caused<Input> {
-    let input = Input::Place(Details { customer_id: "c".into(), ..Details::default() });
-    let (correlation_id, traceparent) = (String::new(), String::new());
-    Caused { origin: Origin::Here, id: Uuid::now_v7(), correlation_id, traceparent, input, expected: None }
+    let input = Input::Place(Arc::new(Details { customer_id: "c".into(), ..Details::default() }));
+    let id = Uuid::now_v7();
+    Caused { origin: Origin::Here, id, correlation_id: String::new(), traceparent: None, input, expected: None }
 }
 
 /// A record that somebody else's service wrote. `salt` tells apart events that say the same.

@@ -286,12 +286,12 @@ async fn row_13_a_million_orders_leave_memory() -> Result<()> {
         placing.spawn(async move {
             for _ in (worker..1_000_000_u32).step_by(64) {
                 let order = OrderId(Uuid::now_v7());
-                let input = Input::Place(Details { customer_id: "c".into(), ..Details::default() });
+                let input = Input::Place(Arc::new(Details { customer_id: "c".into(), ..Details::default() }));
                 let cause = Caused {
                     origin: Origin::Here,
                     id: Uuid::now_v7(),
                     correlation_id: String::new(),
-                    traceparent: String::new(),
+                    traceparent: None,
                     input,
                     expected: None,
                 };

@@ -4,7 +4,8 @@ use crate::saga::{InventorySaga, Reservation, Stage};
 use crate::stock;
 use contracts::{OrderId, Timestamp};
 use runtime::saga::{Instance, Named, Step};
-use runtime::store::sql::{Table, read_applied};
+use runtime::store::sql::{JsonText, Table, read_applied};
+use runtime::trace::{self, Context};
 use sea_orm::DatabaseTransaction;
 use sea_orm::entity::prelude::*;
 
@@ -32,11 +33,11 @@ pub struct Model {
     /// A [`Stage`], by name.
     pub stage: String,
     /// What the order needs.
-    pub lines: Json,
+    pub lines: JsonText,
     /// The payment as it was told.
-    pub payment: Option<Json>,
+    pub payment: Option<JsonText>,
     /// Of what there was too little.
-    pub missing: Json,
+    pub missing: JsonText,
     /// Why it ended.
     pub reason: Option<String>,
 }
@@ -54,41 +55,39 @@ impl Table for InventorySaga {
     const VERSION: Column = Column::Version;
     const DUE_AT: Column = Column::DueAt;
 
-    fn write(instance: Instance<Self>, applied: Vec<u8>, due_at: Option<i64>) -> Model {
-        let Reservation { stage, lines, payment, missing, reason, deadline: _ } = instance.state;
-        let json = "plain data is JSON";
+    fn write(instance: &Instance<Self>, applied: Vec<u8>, due_at: Option<i64>) -> Model {
+        let Reservation { stage, lines, payment, missing, reason, deadline: _ } = &instance.state;
         Model {
             order_id: instance.order.0,
             version: instance.version,
             applied,
-            correlation_id: instance.correlation_id,
-            traceparent: instance.traceparent,
+            correlation_id: instance.correlation_id.clone(),
+            traceparent: trace::written(instance.traceparent),
             due_at,
             created_at: instance.created_at.0,
             updated_at: instance.updated_at.0,
             stage: stage.name().to_owned(),
-            lines: serde_json::to_value(lines).expect(json),
-            payment: payment.map(|payment| serde_json::to_value(payment).expect(json)),
-            missing: serde_json::to_value(missing).expect(json),
-            reason,
+            lines: JsonText::of(lines),
+            payment: payment.as_ref().map(JsonText::of),
+            missing: JsonText::of(missing),
+            reason: reason.clone(),
         }
     }
 
     fn read(row: Model) -> Result<Instance<Self>, String> {
-        let text = |error: serde_json::Error| error.to_string();
         Ok(Instance {
             order: OrderId(row.order_id),
             version: row.version,
             applied: read_applied(&row.applied)?,
             correlation_id: row.correlation_id,
-            traceparent: row.traceparent,
+            traceparent: Context::read(&row.traceparent),
             created_at: Timestamp(row.created_at),
             updated_at: Timestamp(row.updated_at),
             state: Reservation {
                 stage: Stage::named(&row.stage)?,
-                lines: serde_json::from_value(row.lines).map_err(text)?,
-                payment: row.payment.map(serde_json::from_value).transpose().map_err(text)?,
-                missing: serde_json::from_value(row.missing).map_err(text)?,
+                lines: row.lines.read()?,
+                payment: row.payment.map(|payment| payment.read()).transpose()?,
+                missing: row.missing.read()?,
                 reason: row.reason,
                 deadline: row.due_at.map(Timestamp),
             },

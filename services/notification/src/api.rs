@@ -268,7 +268,7 @@ impl Api {
             origin: Origin::Here,
             id: Uuid::now_v7(),
             correlation_id: correlation_id.0.unwrap_or_default().0,
-            traceparent: trace::accept(traceparent.0.as_deref()),
+            traceparent: Some(trace::accept(traceparent.0.as_deref())),
             input: Input::Resend(key(&row)?),
             expected: None,
         };

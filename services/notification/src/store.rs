@@ -5,7 +5,8 @@ use crate::saga::{Channel, Event, Notice, Notices, NotificationSaga, Status};
 use contracts::{OrderId, Timestamp};
 use runtime::database::Database;
 use runtime::saga::{Instance, Named, Step};
-use runtime::store::sql::{Table, read_applied, upsert};
+use runtime::store::sql::{JsonText, Table, read_applied, upsert};
+use runtime::trace::{self, Context};
 use sea_orm::DatabaseTransaction;
 use sea_orm::entity::prelude::*;
 
@@ -31,7 +32,7 @@ pub struct Model {
     /// Microseconds since 1970.
     pub updated_at: i64,
     /// The order's notices.
-    pub notices: Json,
+    pub notices: JsonText,
 }
 
 /// None: notices refer to nothing.
@@ -127,17 +128,17 @@ impl Table for NotificationSaga {
     const VERSION: Column = Column::Version;
     const DUE_AT: Column = Column::DueAt;
 
-    fn write(instance: Instance<Self>, applied: Vec<u8>, due_at: Option<i64>) -> Model {
+    fn write(instance: &Instance<Self>, applied: Vec<u8>, due_at: Option<i64>) -> Model {
         Model {
             order_id: instance.order.0,
             version: instance.version,
             applied,
-            correlation_id: instance.correlation_id,
-            traceparent: instance.traceparent,
+            correlation_id: instance.correlation_id.clone(),
+            traceparent: trace::written(instance.traceparent),
             due_at,
             created_at: instance.created_at.0,
             updated_at: instance.updated_at.0,
-            notices: serde_json::to_value(instance.state.0).expect("notices are JSON"),
+            notices: JsonText::of(&instance.state.0),
         }
     }
 
@@ -147,10 +148,10 @@ impl Table for NotificationSaga {
             version: row.version,
             applied: read_applied(&row.applied)?,
             correlation_id: row.correlation_id,
-            traceparent: row.traceparent,
+            traceparent: Context::read(&row.traceparent),
             created_at: Timestamp(row.created_at),
             updated_at: Timestamp(row.updated_at),
-            state: Notices(serde_json::from_value(row.notices).map_err(|error| error.to_string())?),
+            state: Notices(row.notices.read()?),
         })
     }
 

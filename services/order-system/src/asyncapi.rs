@@ -9,6 +9,7 @@ use order_service::saga::OrderSaga;
 use payment_service::saga::PaymentSaga;
 use runtime::event_log::DEAD_LETTER_SUFFIX;
 use runtime::saga::Saga;
+use runtime::trace::Context;
 use serde_json::{Map, Value, json};
 
 /// The name of the document, beside those of the services.
@@ -116,7 +117,7 @@ fn message(event_type: EventType) -> Result<Value> {
     let example: Value = serde_json::from_str(event_type.example())?;
     let event_id = example["eventId"].as_str().unwrap_or_default().parse()?;
     let headers = json!({
-        "traceparent": runtime::trace::Context::child_of(TRACE, event_id).to_string(),
+        "traceparent": Context::child_of(Context::read(TRACE), event_id).to_string(),
         "correlation-id": example["correlationId"],
         "event-type": name,
     });

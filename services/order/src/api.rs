@@ -118,7 +118,7 @@ impl Routes {
             if self.0.wiring.load.under_way() >= self.0.limit {
                 return Err(Refusal::unavailable("too many orders are under way; nothing was stored, try again"));
             }
-            !self.0.take(&ask, Input::Place(details)).await?.applied
+            !self.0.take(&ask, Input::Place(Arc::new(details))).await?.applied
         };
         let (mut status, mut applied) = (OrderStatus::Pending, None);
         if let Some((wait, ended)) = wait {

@@ -7,6 +7,7 @@ pub use history::{Cause, Passage};
 use contracts::{Contact, Money as Amount, OrderId, OrderLine, Payload, Reason, Timestamp};
 use runtime::saga::{Decision, Due, Named, Nothing, Rejection, Saga};
 use std::convert::Infallible;
+use std::sync::Arc;
 
 /// The saga of order-service, with how long an order waits for each step, in milliseconds; none is for ever.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -118,7 +119,7 @@ pub struct Order {
     /// What is known of the money.
     pub money: Money,
     /// What was ordered.
-    pub details: Details,
+    pub details: Arc<Details>,
     /// Why it failed or was cancelled.
     pub reason: Option<Reason>,
     /// Until when it waits where it stands.
@@ -131,7 +132,7 @@ pub struct Order {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Input {
     /// A customer orders.
-    Place(Details),
+    Place(Arc<Details>),
     /// A caller calls the order off, with a reason.
     Cancel(String),
     /// `payment.confirmed`
@@ -160,7 +161,7 @@ pub enum Input {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// It was accepted, and waits for the payment until then.
-    Placed(Details, Option<Timestamp>),
+    Placed(Arc<Details>, Option<Timestamp>),
     /// The money was told of.
     MoneyMoved(Money),
     /// The payment went through; it waits for the stock until then.

@@ -4,13 +4,15 @@ pub mod changes;
 pub mod claims;
 
 use crate::saga::{Cause, Details, Money, Order, OrderSaga, Passage, Stage};
-use contracts::{Money as Amount, OrderId, OrderLine, Reason, Timestamp};
+use contracts::{Money as Amount, OrderId, Reason, Timestamp};
 use runtime::database::Database;
 use runtime::saga::{Instance, Named};
 use runtime::store::StoreError;
-use runtime::store::sql::{Table, read_applied};
+use runtime::store::sql::{JsonText, Table, read_applied};
+use runtime::trace::{self, Context};
 use sea_orm::entity::prelude::*;
 use sea_orm::{QueryFilter, QuerySelect};
+use std::sync::Arc;
 
 /// A row of `orders`.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -44,7 +46,7 @@ pub struct Model {
     /// ISO 4217.
     pub currency: String,
     /// The lines, as in `order.created`.
-    pub items: Json,
+    pub items: JsonText,
     /// Why it ended, for programs.
     pub reason_code: Option<String>,
     /// Why it ended, for people.
@@ -52,7 +54,7 @@ pub struct Model {
     /// What it has been through: a line of moment, cause, stage and money for each committed step.
     pub history: String,
     /// How to reach the customer, as in `order.created`.
-    pub contact: Option<Json>,
+    pub contact: Option<JsonText>,
 }
 
 /// None: orders refer to nothing.
@@ -96,52 +98,50 @@ impl Table for OrderSaga {
     const VERSION: Column = Column::Version;
     const DUE_AT: Column = Column::DueAt;
 
-    fn write(instance: Instance<Self>, applied: Vec<u8>, due_at: Option<i64>) -> Model {
-        let Order { stage, money, details, reason, deadline: _, history } = instance.state;
-        let (reason_code, reason_message) = reason.map(|reason| (reason.code, reason.message)).unzip();
+    fn write(instance: &Instance<Self>, applied: Vec<u8>, due_at: Option<i64>) -> Model {
+        let Order { stage, money, details, reason, deadline: _, history } = &instance.state;
+        let (reason_code, reason_message) = reason.clone().map(|reason| (reason.code, reason.message)).unzip();
         Model {
             order_id: instance.order.0,
             version: instance.version,
             applied,
-            correlation_id: instance.correlation_id,
-            traceparent: instance.traceparent,
+            correlation_id: instance.correlation_id.clone(),
+            traceparent: trace::written(instance.traceparent),
             due_at,
             created_at: instance.created_at.0,
             updated_at: instance.updated_at.0,
             stage: stage.name().to_owned(),
             money: money.name().to_owned(),
-            customer_id: details.customer_id,
+            customer_id: details.customer_id.clone(),
             total: details.total.ten_thousandths(),
-            currency: details.currency,
-            items: serde_json::to_value(details.lines).expect("lines are JSON"),
+            currency: details.currency.clone(),
+            items: JsonText::of(&details.lines),
             reason_code,
             reason_message,
-            history: history.into_iter().map(write_passage).collect(),
-            contact: details.contact.map(|contact| serde_json::to_value(contact).expect("a contact is JSON")),
+            history: history.iter().map(write_passage).collect(),
+            contact: details.contact.as_ref().map(JsonText::of),
         }
     }
 
     fn read(row: Model) -> Result<Instance<Self>, String> {
-        let lines: Vec<OrderLine> = serde_json::from_value(row.items).map_err(|error| error.to_string())?;
-        let contact = row.contact.map(serde_json::from_value).transpose().map_err(|error| error.to_string())?;
         Ok(Instance {
             order: OrderId(row.order_id),
             version: row.version,
             applied: read_applied(&row.applied)?,
             correlation_id: row.correlation_id,
-            traceparent: row.traceparent,
+            traceparent: Context::read(&row.traceparent),
             created_at: Timestamp(row.created_at),
             updated_at: Timestamp(row.updated_at),
             state: Order {
                 stage: Stage::named(&row.stage)?,
                 money: Money::named(&row.money)?,
-                details: Details {
+                details: Arc::new(Details {
                     customer_id: row.customer_id,
                     total: Amount::from_ten_thousandths(row.total),
                     currency: row.currency,
-                    lines,
-                    contact,
-                },
+                    lines: row.items.read()?,
+                    contact: row.contact.map(|contact| contact.read()).transpose()?,
+                }),
                 reason: row.reason_code.zip(row.reason_message).map(|(code, message)| Reason { code, message }),
                 deadline: row.due_at.map(Timestamp),
                 history: row.history.lines().map(read_passage).collect::<Result<_, _>>()?,
@@ -150,7 +150,7 @@ impl Table for OrderSaga {
     }
 }
 
-fn write_passage(Passage { at, cause, stage, money }: Passage) -> String {
+fn write_passage(Passage { at, cause, stage, money }: &Passage) -> String {
     format!("{} {} {} {}\n", at.0, cause.name(), stage.name(), money.name())
 }
 

@@ -379,7 +379,7 @@ impl Api {
             origin: Origin::Here,
             id: Uuid::now_v7(),
             correlation_id: correlation_id.unwrap_or_default().0,
-            traceparent: trace::accept(traceparent.as_deref()),
+            traceparent: Some(trace::accept(traceparent.as_deref())),
             input: Input::Operator(wish),
             expected: None,
         };

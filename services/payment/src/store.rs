@@ -5,6 +5,7 @@ use contracts::{Contact, Money, OrderId, PaymentId, RefundId, Timestamp};
 use runtime::database::Database;
 use runtime::saga::{Instance, Named};
 use runtime::store::sql::{Table, read_applied};
+use runtime::trace::{self, Context};
 use sea_orm::PaginatorTrait;
 use sea_orm::entity::prelude::*;
 use std::collections::BTreeMap;
@@ -78,8 +79,8 @@ impl Table for PaymentSaga {
     const VERSION: Column = Column::Version;
     const DUE_AT: Column = Column::DueAt;
 
-    fn write(instance: Instance<Self>, applied: Vec<u8>, due_at: Option<i64>) -> Model {
-        let payment = instance.state;
+    fn write(instance: &Instance<Self>, applied: Vec<u8>, due_at: Option<i64>) -> Model {
+        let payment = instance.state.clone();
         let (acknowledged, acknowledged_note) = payment.acknowledged.map(|seen| (seen.what, seen.note)).unzip();
         let (requested_as, refund_reason, refund_note) = match payment.refund {
             Some(Refund { requested_as, reason, note }) => (requested_as, Some(reason), note),
@@ -89,8 +90,8 @@ impl Table for PaymentSaga {
             order_id: instance.order.0,
             version: instance.version,
             applied,
-            correlation_id: instance.correlation_id,
-            traceparent: instance.traceparent,
+            correlation_id: instance.correlation_id.clone(),
+            traceparent: trace::written(instance.traceparent),
             due_at,
             created_at: instance.created_at.0,
             updated_at: instance.updated_at.0,
@@ -124,7 +125,7 @@ impl Table for PaymentSaga {
             version: row.version,
             applied: read_applied(&row.applied)?,
             correlation_id: row.correlation_id,
-            traceparent: row.traceparent,
+            traceparent: Context::read(&row.traceparent),
             created_at: Timestamp(row.created_at),
             updated_at: Timestamp(row.updated_at),
             state: Payment {
@@ -175,7 +176,7 @@ mod tests {
         for contact in [None, contact("a@example.org")] {
             let mut instance = Instance::<PaymentSaga>::unknown(OrderId(Uuid::from_u128(1)));
             instance.state = Payment { contact, ..Payment::default() };
-            let row = PaymentSaga::write(instance.clone(), Vec::new(), None);
+            let row = PaymentSaga::write(&instance, Vec::new(), None);
             assert_eq!(PaymentSaga::read(row), Ok(instance));
         }
     }

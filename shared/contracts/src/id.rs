@@ -2,21 +2,23 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::fmt;
+use std::fmt::{self, Write};
 use uuid::Uuid;
 
 /// Namespace of every id that we derive (UUIDv5, RFC 9562 section 5.5) and do not draw.
 const NAMESPACE: Uuid = Uuid::from_u128(0x6f72_6465_722d_7379_7374_656d_2d69_6473);
 
-fn derived(parts: &[&dyn fmt::Display]) -> Uuid {
-    let name: Vec<String> = parts.iter().map(ToString::to_string).collect();
-    Uuid::new_v5(&NAMESPACE, name.join("/").as_bytes())
+fn derived(name: fmt::Arguments<'_>) -> Uuid {
+    // Room for most names, so that the text need not grow: every step derives a few.
+    let mut text = String::with_capacity(128);
+    text.write_fmt(name).expect("writing to a string cannot fail");
+    Uuid::new_v5(&NAMESPACE, text.as_bytes())
 }
 
 /// The id of the event of one type that a service emits with one version of one order. A step that runs twice
 /// derives the same id again, so its receivers see a duplicate.
 pub fn event_id(service: &str, order: OrderId, version: i64, event_type: &str) -> Uuid {
-    derived(&[&service, &order, &version, &event_type])
+    derived(format_args!("{service}/{order}/{version}/{event_type}"))
 }
 
 /// An order, in every service: the Kafka key of all its events.
@@ -61,20 +63,20 @@ opaque_id!(
 impl PaymentId {
     /// The one payment of an order.
     pub fn of(order: OrderId) -> Self {
-        PaymentId(derived(&[&"payment", &order]).to_string())
+        PaymentId(derived(format_args!("payment/{order}")).to_string())
     }
 }
 
 impl RefundId {
     /// The one refund of a payment that nobody else has named.
     pub fn of(payment: &PaymentId) -> Self {
-        RefundId(derived(&[&"refund", payment]).to_string())
+        RefundId(derived(format_args!("refund/{payment}")).to_string())
     }
 }
 
 impl ReservationId {
     /// The one reservation of an order.
     pub fn of(order: OrderId) -> Self {
-        ReservationId(derived(&[&"reservation", &order]).to_string())
+        ReservationId(derived(format_args!("reservation/{order}")).to_string())
     }
 }

@@ -15,6 +15,6 @@ pub use amount::{Amount, Money, NotMoney};
 pub use contact::Contact;
 pub use currency::is_iso4217;
 pub use id::{OrderId, PaymentId, RefundId, ReservationId, event_id};
-pub use message::{BadMessage, Decoded, Envelope, decode};
+pub use message::{BadMessage, Decoded, Envelope, decode, encode};
 pub use payload::*;
 pub use timestamp::Timestamp;

@@ -4,6 +4,7 @@ use crate::{EventType, OrderId, Payload, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use std::borrow::Cow;
 use uuid::Uuid;
 
 /// The version of the contract that we write. Readers accept every minor version of major version 1.
@@ -42,12 +43,14 @@ pub(crate) struct Written<'a, P> {
 #[serde(rename_all = "camelCase")]
 struct Read<'a> {
     event_id: Uuid,
-    event_type: String,
-    version: String,
+    #[serde(borrow)]
+    event_type: Cow<'a, str>,
+    #[serde(borrow)]
+    version: Cow<'a, str>,
     #[serde(default)]
     correlation_id: Option<String>,
-    #[serde(rename = "timestamp")]
-    _timestamp: String,
+    #[serde(borrow, rename = "timestamp")]
+    _timestamp: Cow<'a, str>,
     #[serde(borrow)]
     payload: &'a RawValue,
 }
@@ -55,16 +58,15 @@ struct Read<'a> {
 impl Envelope {
     /// The message's value: UTF-8 JSON.
     pub fn encode(&self, timestamp: Timestamp) -> Vec<u8> {
-        let written = Written {
-            event_id: self.event_id,
-            event_type: self.payload.event_type().name(),
-            version: VERSION,
-            correlation_id: &self.correlation_id,
-            timestamp,
-            payload: &self.payload,
-        };
-        serde_json::to_vec(&written).expect("payloads have string keys and no failing serializer")
+        encode(self.event_id, &self.correlation_id, &self.payload, timestamp)
     }
+}
+
+/// A message's value: UTF-8 JSON.
+pub fn encode(event_id: Uuid, correlation_id: &str, payload: &Payload, timestamp: Timestamp) -> Vec<u8> {
+    let event_type = payload.event_type().name();
+    let written = Written { event_id, event_type, version: VERSION, correlation_id, timestamp, payload };
+    serde_json::to_vec(&written).expect("payloads have string keys and no failing serializer")
 }
 
 /// A message that could be read.
@@ -111,10 +113,10 @@ pub fn decode(topic: &str, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<D
     let text = std::str::from_utf8(value).map_err(BadMessage::NotUtf8)?;
     let envelope: Read<'_> = serde_json::from_str(text).map_err(|error| BadMessage::Envelope(error.to_string()))?;
     if envelope.version.split('.').next() != Some("1") {
-        return Err(BadMessage::UnknownVersion(envelope.version));
+        return Err(BadMessage::UnknownVersion(envelope.version.into_owned()));
     }
     let Some(event_type) = EventType::find(topic, &envelope.event_type) else {
-        return Ok(Decoded::UnknownType(envelope.event_type));
+        return Ok(Decoded::UnknownType(envelope.event_type.into_owned()));
     };
     let payload = event_type
         .parse(envelope.payload.get())

@@ -40,6 +40,7 @@ use std::time::Duration;
 use supervisor::Child;
 use timers::{Timers, TimersMessage};
 use tokio::time::Instant;
+use uuid::Uuid;
 
 /// Where an actor can be reached, also after its supervisor has started it again.
 pub struct Address<M> {
@@ -283,7 +284,8 @@ impl<S: Saga> Wiring<S> {
 
     /// Whether this order is this replica's.
     pub fn owns(&self, order: OrderId) -> bool {
-        let partition = self.log.partition_of(order.to_string().as_bytes());
+        let mut key = Uuid::encode_buffer();
+        let partition = self.log.partition_of(order.0.hyphenated().encode_lower(&mut key).as_bytes());
         partition.is_some_and(|partition| self.ownership.contains(partition))
     }
 

@@ -3,8 +3,10 @@
 //! A service writes its rules as [`Saga::decide`] and [`Saga::evolve`]; everything else in this crate carries
 //! inputs to them and their events away. Nothing in this file does I/O or reads a clock.
 
-use contracts::{Envelope, EventType, OrderId, Payload, Timestamp, event_id};
+use crate::trace::Context;
+use contracts::{EventType, OrderId, Payload, Timestamp, encode, event_id};
 use std::fmt::Debug;
+use std::sync::Arc;
 use uuid::Uuid;
 
 /// What a state makes of an input.
@@ -139,8 +141,8 @@ pub struct Instance<S: Saga> {
     pub applied: Vec<Uuid>,
     /// From the order's first input that had one.
     pub correlation_id: String,
-    /// W3C trace context of the request that began it; may be empty.
-    pub traceparent: String,
+    /// W3C trace context of the request that began it.
+    pub traceparent: Option<Context>,
     /// When it was first stored.
     pub created_at: Timestamp,
     /// When it was last stored.
@@ -157,7 +159,7 @@ impl<S: Saga> Instance<S> {
             version: 0,
             applied: Vec::new(),
             correlation_id: String::new(),
-            traceparent: String::new(),
+            traceparent: None,
             created_at: Timestamp::default(),
             updated_at: Timestamp::default(),
             state: S::State::default(),
@@ -181,10 +183,10 @@ pub struct Caused<I> {
     pub origin: Origin,
     /// An input with an id that was applied before is a duplicate.
     pub id: Uuid,
-    /// See [`Envelope::correlation_id`].
+    /// See [`Envelope::correlation_id`](contracts::Envelope::correlation_id).
     pub correlation_id: String,
-    /// W3C trace context; may be empty.
-    pub traceparent: String,
+    /// W3C trace context.
+    pub traceparent: Option<Context>,
     /// The input itself.
     pub input: I,
     /// The version that a caller takes for granted, if it does: at any other the input is refused.
@@ -201,13 +203,13 @@ pub fn outcome_id<S: Saga>(order: OrderId, version: i64) -> Uuid {
 #[derive(Clone, Debug)]
 pub struct Step<S: Saga> {
     /// The order as it will stand.
-    pub next: Instance<S>,
+    pub next: Arc<Instance<S>>,
     /// What happened, in order.
     pub events: Vec<S::Event>,
     /// What the others will be told, in order.
     pub emitted: Vec<Payload>,
-    /// W3C trace context of the input; may be empty.
-    pub context: String,
+    /// W3C trace context of the input.
+    pub context: Option<Context>,
 }
 
 /// An emitted event as it waits for the log: a row of the outbox.
@@ -221,12 +223,14 @@ pub struct Outgoing {
     pub n: i16,
     /// The topic, by way of the type.
     pub event_type: EventType,
+    /// The event's id, which is in its envelope, too.
+    pub event_id: Uuid,
     /// The encoded envelope.
     pub value: Vec<u8>,
     /// For the header.
     pub correlation_id: String,
-    /// Trace context of the input that it came of; may be empty. The event's own, in the header, is a child of it.
-    pub traceparent: String,
+    /// Trace context of the input that it came of. The event's own, in the header, is a child of it.
+    pub traceparent: Option<Context>,
     /// When the step was decided.
     pub at: Timestamp,
 }
@@ -249,8 +253,9 @@ impl<S: Saga> Step<S> {
         };
         let mut next = current.clone();
         // An attempt outside that was in vain leaves no trace but its count: there may be thousands.
-        let outcome = outcome_id::<S>(current.order, current.version);
-        next.applied.retain(|id| *id != outcome);
+        if cause.origin == Origin::Here && current.version > 0 {
+            next.applied.pop_if(|last| *last == outcome_id::<S>(current.order, current.version));
+        }
         next.version += 1;
         next.applied.push(cause.id);
         next.updated_at = at;
@@ -260,12 +265,9 @@ impl<S: Saga> Step<S> {
         if next.correlation_id.is_empty() {
             next.correlation_id.clone_from(&cause.correlation_id);
         }
-        if next.traceparent.is_empty() {
-            next.traceparent.clone_from(&cause.traceparent);
-        }
-        let known = [&cause.traceparent, &next.traceparent].into_iter().find(|text| !text.is_empty());
-        let context = known.cloned().unwrap_or_default();
-        let mut step = Step { next, events: Vec::new(), emitted: Vec::new(), context };
+        next.traceparent = next.traceparent.or(cause.traceparent);
+        let context = cause.traceparent.or(next.traceparent);
+        let mut step = Step { next: Arc::new(next), events: Vec::new(), emitted: Vec::new(), context };
         step.take(events);
         Ok(step)
     }
@@ -278,10 +280,10 @@ impl<S: Saga> Step<S> {
     }
 
     fn take(&mut self, events: Vec<S::Event>) {
+        let next = Arc::make_mut(&mut self.next);
         for event in events {
-            let state = S::evolve(std::mem::take(&mut self.next.state), &event);
-            self.emitted.extend(S::emit(self.next.order, &state, &event, self.next.updated_at));
-            self.next.state = state;
+            next.state = S::evolve(std::mem::take(&mut next.state), &event);
+            self.emitted.extend(S::emit(next.order, &next.state, &event, next.updated_at));
             self.events.push(event);
         }
     }
@@ -297,15 +299,15 @@ impl<S: Saga> Step<S> {
         self.emitted.iter().zip(0_i16..).map(move |(payload, n)| {
             let event_type = payload.event_type();
             let event_id = event_id(S::SERVICE, next.order, next.version, event_type.name());
-            let envelope = Envelope { event_id, correlation_id: next.correlation_id.clone(), payload: payload.clone() };
             Outgoing {
                 order: next.order,
                 version: next.version,
                 n,
                 event_type,
-                value: envelope.encode(next.updated_at),
+                event_id,
+                value: encode(event_id, &next.correlation_id, payload, next.updated_at),
                 correlation_id: next.correlation_id.clone(),
-                traceparent: self.context.clone(),
+                traceparent: self.context,
                 at: next.updated_at,
             }
         })

@@ -6,13 +6,14 @@ pub mod watched;
 use crate::saga::{Instance, Outgoing, Saga, Step};
 use async_trait::async_trait;
 use contracts::{OrderId, Timestamp};
+use std::sync::Arc;
 use tokio::task::JoinError;
 
 /// What became of a step.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict<S: Saga> {
     /// It is durable. The instance is what stands now; the rows are what waits in the outbox for it.
-    Committed(Instance<S>, Vec<Outgoing>),
+    Committed(Arc<Instance<S>>, Vec<Outgoing>),
     /// The order had another version than the step was decided on: load it and decide again.
     Conflict,
     /// The database can never take this step.

@@ -5,7 +5,7 @@
 
 pub mod span;
 
-use std::fmt;
+use std::fmt::{self, Write};
 use std::str::FromStr;
 use uuid::Uuid;
 
@@ -25,7 +25,10 @@ impl FromStr for Context {
     type Err = NoContext;
 
     fn from_str(text: &str) -> Result<Self, NoContext> {
-        let ["00", trace, span, flags] = text.split('-').collect::<Vec<_>>()[..] else { return Err(NoContext) };
+        let mut parts = text.split('-');
+        let [Some("00"), Some(trace), Some(span), Some(flags), None] = [(); 5].map(|()| parts.next()) else {
+            return Err(NoContext);
+        };
         let is_hex = |part: &str, len: usize| {
             part.len() == len && part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
         };
@@ -45,6 +48,15 @@ impl fmt::Display for Context {
     }
 }
 
+impl From<Context> for String {
+    fn from(context: Context) -> Self {
+        // As long as it gets, so that it need not grow: every step writes a few.
+        let mut text = String::with_capacity(55);
+        write!(text, "{context}").expect("writing to a string cannot fail");
+        text
+    }
+}
+
 impl Context {
     /// The beginning of a new trace.
     pub fn fresh() -> Self {
@@ -52,12 +64,17 @@ impl Context {
         Context { trace: trace.as_u128(), span: span_of(trace), sampled: span::samples(trace.as_u64_pair().1) }
     }
 
-    /// A span of its own in the trace of this text, for what has this id; where the text has none, in a trace of its
-    /// own, by the same id.
-    pub fn child_of(traceparent: &str, id: Uuid) -> Self {
-        match traceparent.parse::<Context>() {
-            Ok(parent) => Context { span: span_of(id), ..parent },
-            Err(NoContext) => Context { trace: id.as_u128(), span: span_of(id), sampled: true },
+    /// The context in this text, if it has one.
+    pub fn read(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+
+    /// A span of its own in the trace of its parent, for what has this id; without a parent in a trace of its own, by
+    /// the same id.
+    pub fn child_of(parent: Option<Context>, id: Uuid) -> Self {
+        match parent {
+            Some(parent) => Context { span: span_of(id), ..parent },
+            None => Context { trace: id.as_u128(), span: span_of(id), sampled: true },
         }
     }
 
@@ -68,14 +85,18 @@ impl Context {
 }
 
 /// The request's own `traceparent` if it has a valid one, else the beginning of a new trace.
-pub fn accept(header: Option<&str>) -> String {
-    let own = header.and_then(|text| text.parse::<Context>().ok());
-    own.unwrap_or_else(Context::fresh).to_string()
+pub fn accept(header: Option<&str>) -> Context {
+    header.and_then(Context::read).unwrap_or_else(Context::fresh)
 }
 
 /// The trace's id, for log lines; empty if there is none.
-pub fn id(traceparent: &str) -> String {
-    traceparent.parse::<Context>().map(|context| context.trace_id()).unwrap_or_default()
+pub fn id(context: Option<Context>) -> String {
+    context.map(|context| context.trace_id()).unwrap_or_default()
+}
+
+/// The context as a row has it; empty if there is none.
+pub fn written(context: Option<Context>) -> String {
+    context.map(String::from).unwrap_or_default()
 }
 
 fn span_of(id: Uuid) -> u64 {
@@ -91,21 +112,21 @@ mod tests {
 
     #[test]
     fn a_valid_header_is_kept_and_any_other_replaced() {
-        assert_eq!(accept(Some(VALID)), VALID);
+        assert_eq!(accept(Some(VALID)).to_string(), VALID);
         for bad in ["", "00-0-0-01", "00-00000000000000000000000000000000-00f067aa0ba902b7-01", "garbage"] {
-            let fresh = accept(Some(bad));
-            assert!(fresh.parse::<Context>().is_ok(), "{bad} gave {fresh}");
+            let fresh = accept(Some(bad)).to_string();
+            assert!(Context::read(&fresh).is_some(), "{bad} gave {fresh}");
         }
     }
 
     #[test]
     fn a_child_stays_in_its_trace_and_is_sampled_as_it_is() {
         let id = Uuid::from_u128(7);
-        let child = Context::child_of(VALID, id).to_string();
+        let child = Context::child_of(Context::read(VALID), id).to_string();
         assert_eq!(child, "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000007-01");
         let unsampled = VALID.replace("-01", "-00");
-        assert!(Context::child_of(&unsampled, id).to_string().ends_with("-00"));
-        let own = Context::child_of("", id).to_string();
+        assert!(Context::child_of(Context::read(&unsampled), id).to_string().ends_with("-00"));
+        let own = Context::child_of(None, id).to_string();
         assert_eq!(own, "00-00000000000000000000000000000007-0000000000000007-01");
     }
 }

@@ -1,6 +1,7 @@
 use contracts::{OrderId, Payload, Timestamp};
 use runtime::saga::{Caused, Instance, Origin, Saga, Step, Unmoved};
 use std::fmt;
+use std::sync::Arc;
 use uuid::Uuid;
 
 /// One order of one service, driven by hand through the real step, and what came of it.
@@ -8,7 +9,7 @@ pub struct Story<S: Saga> {
     /// The rules.
     pub saga: S,
     /// The order as it stands.
-    pub instance: Instance<S>,
+    pub instance: Arc<Instance<S>>,
     /// What the others were told, in order.
     pub emitted: Vec<Payload>,
     lines: Vec<String>,
@@ -20,7 +21,7 @@ impl<S: Saga + Default> Default for Story<S> {
         let order = OrderId(Uuid::from_u128(1));
         Story {
             saga: S::default(),
-            instance: Instance::unknown(order),
+            instance: Arc::new(Instance::unknown(order)),
             emitted: Vec::new(),
             lines: Vec::new(),
             inputs: 0,
@@ -38,7 +39,7 @@ impl<S: Saga> Story<S> {
             origin: Origin::Log,
             id: Uuid::from_u128(self.inputs << 64),
             correlation_id: "test".into(),
-            traceparent: String::new(),
+            traceparent: None,
             input,
             expected: None,
         };

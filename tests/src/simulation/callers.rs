@@ -32,7 +32,7 @@ pub(super) async fn customer(world: Arc<World>, fleet: Arc<Fleet>) {
         return place_elsewhere(&world, order, details);
     }
     let id = event_id(OrderSaga::SERVICE, order, 1, "place");
-    let asked = ask(&world, &fleet, order, id, Input::Place(details)).await;
+    let asked = ask(&world, &fleet, order, id, Input::Place(Arc::new(details))).await;
     if asked {
         world.with(|state| state.watch.accepted.insert(order));
         world.count("orders accepted");
@@ -99,14 +99,8 @@ async fn try_one(
     let is_place = matches!(input, Input::Place(_));
     let what = if is_place { "POST" } else { "cancel" };
     world.tell(&"a caller", Some(order), format!("{what} at {process}"));
-    let cause = Caused {
-        origin: Origin::Here,
-        id,
-        correlation_id: String::new(),
-        traceparent: String::new(),
-        input,
-        expected: None,
-    };
+    let cause =
+        Caused { origin: Origin::Here, id, correlation_id: String::new(), traceparent: None, input, expected: None };
     let answer = tokio::time::timeout(PATIENCE, wiring.order(order, cause)).await;
     let is_taken = matches!(answer, Ok(Ok(Outcome::Applied(_) | Outcome::Nothing(..))));
     world.tell(&"a caller", Some(order), format!("{what} is {}", if is_taken { "accepted" } else { "not accepted" }));

@@ -12,7 +12,7 @@ use notification_service::saga::NotificationSaga;
 use order_service::saga::OrderSaga;
 use payment_service::saga::{self as payment, PaymentSaga};
 use runtime::saga::{Decision, Instance, Named, Nothing, Saga, Step};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The products that there are.
 pub(super) const PRODUCTS: [&str; 3] = ["P1", "P2", "P3"];
@@ -207,14 +207,16 @@ impl Kept for NotificationSaga {
 
 fn unwrap<S: Kept>(step: Step<Mutant<S>>) -> Step<S> {
     let Step { next, events, emitted, context } = step;
-    let Instance { order, version, applied, correlation_id, traceparent, created_at, updated_at, state } = next;
+    let Instance { order, version, applied, correlation_id, traceparent, created_at, updated_at, state } =
+        Arc::unwrap_or_clone(next);
     let next = Instance { order, version, applied, correlation_id, traceparent, created_at, updated_at, state };
-    Step { next, events, emitted, context }
+    Step { next: Arc::new(next), events, emitted, context }
 }
 
 fn wrap<S: Kept>(step: Step<S>) -> Step<Mutant<S>> {
     let Step { next, events, emitted, context } = step;
-    let Instance { order, version, applied, correlation_id, traceparent, created_at, updated_at, state } = next;
+    let Instance { order, version, applied, correlation_id, traceparent, created_at, updated_at, state } =
+        Arc::unwrap_or_clone(next);
     let next = Instance { order, version, applied, correlation_id, traceparent, created_at, updated_at, state };
-    Step { next, events, emitted, context }
+    Step { next: Arc::new(next), events, emitted, context }
 }

@@ -131,7 +131,7 @@ impl<S: Kept> SimStore<S> {
     }
 
     fn write(&self, rows: &mut Rows<S>, step: &Step<Mutant<S>>) {
-        let mut next = step.next.clone();
+        let mut next = Instance::clone(&step.next);
         if self.world.lacks(Mutation::NoDuplicateCheck) {
             next.applied.clear();
         }

@@ -11,7 +11,7 @@ use runtime::actors::order::Outcome;
 use runtime::http::{Caller, CorrelationId, Refusal, Stopping, Wait};
 use runtime::saga::{Caused, Instance, Origin, Rejection};
 use runtime::store::StoreError;
-use runtime::trace;
+use runtime::trace::{self, Context};
 use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -37,7 +37,7 @@ pub(super) struct Ask {
     /// The same for a request that is sent again under its idempotency key.
     pub(super) id: Uuid,
     pub(super) correlation_id: String,
-    traceparent: String,
+    traceparent: Context,
     /// The version that it is for, if it is for none other.
     pub(super) expected: Option<i64>,
     patience: Duration,
@@ -147,7 +147,7 @@ impl Api {
             origin: Origin::Here,
             id: ask.id,
             correlation_id: ask.correlation_id.clone(),
-            traceparent: ask.traceparent.clone(),
+            traceparent: Some(ask.traceparent),
             input,
             expected: ask.expected,
         };

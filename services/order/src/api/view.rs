@@ -6,6 +6,7 @@ use contracts::OrderLine;
 use poem_openapi::{Enum, Object};
 use runtime::http::JsonAmount;
 use runtime::saga::{Instance, Named};
+use std::sync::Arc;
 use uuid::Uuid;
 
 /// How an order stands.
@@ -114,7 +115,7 @@ impl From<Instance<OrderSaga>> for OrderView {
             quantity: line.quantity,
             unit_price: JsonAmount(line.unit_price),
         };
-        let status = OrderStatus::from(stage);
+        let (status, details) = (OrderStatus::from(stage), Arc::unwrap_or_clone(details));
         OrderView {
             order_id: instance.order.0,
             status,

@@ -4,8 +4,9 @@ use proptest::prelude::*;
 use std::fmt::Write;
 use testkit::{Row, Story, golden, table};
 
-fn details() -> Details {
-    Details { customer_id: "cust-1".into(), total: Amount::from_ten_thousandths(999_900), ..Details::default() }
+fn details() -> Arc<Details> {
+    let total = Amount::from_ten_thousandths(999_900);
+    Arc::new(Details { customer_id: "cust-1".into(), total, ..Details::default() })
 }
 
 fn inputs() -> Vec<Row<'static, OrderSaga>> {

@@ -120,7 +120,6 @@ impl<S: Saga> OrderActor<S> {
             let publish = step.next.version == 1 || (!rows_left && self.wiring.owns(self.order));
             match self.commit(step, publish).await? {
                 Verdict::Committed(instance, _) => {
-                    let instance = Arc::new(instance);
                     // What the publisher was not given must not be forgotten by what follows: that loads it.
                     if publish {
                         *known = Some(Arc::clone(&instance));
@@ -149,12 +148,12 @@ impl<S: Saga> OrderActor<S> {
                 break;
             }
             let (order, version) = (self.order, current.version + 1);
-            let (correlation_id, mut traceparent) = (current.correlation_id.clone(), current.traceparent.clone());
+            let (correlation_id, mut traceparent) = (current.correlation_id.clone(), current.traceparent);
             let (id, input) = match what {
                 Due::Outside(effect) => {
                     let id = outcome_id::<S>(order, version);
                     let input;
-                    (input, traceparent) = self.perform(effect, &correlation_id, &traceparent, id).await;
+                    (input, traceparent) = self.perform(effect, &correlation_id, traceparent, id).await;
                     (id, input)
                 }
                 Due::Deadline { excused: Some(excused), .. }
@@ -173,7 +172,7 @@ impl<S: Saga> OrderActor<S> {
                 outcome
                 @ (Outcome::Nothing(..) | Outcome::Rejected(_) | Outcome::Refused(_) | Outcome::Unavailable) => {
                     // Nothing is lost: the order still wants it done, and the timers will come back to it.
-                    let (correlation_id, trace_id) = (&cause.correlation_id, trace::id(&cause.traceparent));
+                    let (correlation_id, trace_id) = (&cause.correlation_id, trace::id(cause.traceparent));
                     tracing::warn!(service = S::SERVICE, order_id = %order, correlation_id, trace_id, ?outcome, "what was due was not taken");
                     break;
                 }
@@ -187,9 +186,9 @@ impl<S: Saga> OrderActor<S> {
         &self,
         effect: S::Effect,
         correlation_id: &str,
-        traceparent: &str,
+        traceparent: Option<Context>,
         id: Uuid,
-    ) -> (S::Input, String) {
+    ) -> (S::Input, Option<Context>) {
         let Wiring { outside, clock, .. } = &*self.wiring;
         let context = Context::child_of(traceparent, id);
         let (name, start) = (outside.name(&effect), clock.now());
@@ -207,13 +206,13 @@ impl<S: Saga> OrderActor<S> {
             name: name.into(),
             kind: Kind::Client,
             context,
-            parent: traceparent.parse().ok(),
+            parent: traceparent,
             start,
             end: clock.now(),
             attributes: vec![("order.id", order_id.into())],
             error: None,
         });
-        (input, context.to_string())
+        (input, Some(context))
     }
 
     /// Whether all that was on the log at this moment has been read, in the partitions that are this replica's now.

@@ -27,12 +27,12 @@ use crate::store::{Backlog, OutboxKey, StoreError};
 use crate::trace::Context;
 use crate::trace::span::{self, Kind, Span};
 use async_trait::async_trait;
-use contracts::{OrderId, Timestamp, event_id};
+use contracts::{OrderId, Timestamp};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
-use uuid::Uuid;
 
 /// Rows that the publisher holds before it leaves further ones in the table.
 const HELD: usize = 20_000;
@@ -60,8 +60,8 @@ const COUNT_IDLE_EVERY: i64 = 3_000_000;
 pub enum PublisherMessage {
     /// These rows are in the table, and next in their orders.
     Committed(Vec<Outgoing>),
-    /// The log has answered for the first event of each of these orders.
-    Appended(Vec<OrderId>, Vec<Result<(), LogError>>),
+    /// The log has answered for each of these rows, whose values it has.
+    Appended(Vec<Outgoing>, Vec<Result<(), LogError>>),
     /// The pause behind an append of several rows is over.
     Append,
     /// It is time to delete what was sent.
@@ -84,9 +84,9 @@ pub struct Publisher<S: Saga>(pub Arc<Wiring<S>>);
 /// What is on its way.
 #[derive(Debug)]
 pub struct Lanes {
-    /// Per order, the event that the log has been given, and those that wait behind it.
+    /// Per order of which an event is on its way, those that wait behind it.
     lanes: HashMap<OrderId, VecDeque<Outgoing>>,
-    /// Those of the first events that the log is given next.
+    /// The events that the log is given next.
     waiting: Vec<Outgoing>,
     /// They wait for [`PublisherMessage::Append`].
     paused: bool,
@@ -143,26 +143,25 @@ impl Lanes {
             if !self.known.insert(key(&row)) {
                 continue;
             }
-            let lane = self.lanes.entry(row.order).or_default();
-            if lane.is_empty() {
-                first.push(row.clone());
+            match self.lanes.entry(row.order) {
+                Entry::Occupied(lane) => lane.into_mut().push_back(row),
+                Entry::Vacant(lane) => {
+                    lane.insert(VecDeque::new());
+                    first.push(row);
+                }
             }
-            lane.push_back(row);
         }
         first
     }
 
-    /// The log has the first event of these orders. Returns those that are next.
-    fn appended(&mut self, orders: Vec<OrderId>, sent: impl Fn(&Outgoing)) -> Vec<Outgoing> {
+    /// The log has these. Returns those that are next in their orders.
+    fn appended(&mut self, rows: &[Outgoing]) -> Vec<Outgoing> {
+        self.sent.extend(rows.iter().map(key));
         let mut next = Vec::new();
-        for order in orders {
-            let Some(lane) = self.lanes.get_mut(&order) else { continue };
-            let row = lane.pop_front();
-            row.as_ref().inspect(|row| sent(row));
-            self.sent.extend(row.as_ref().map(key));
-            match lane.front() {
-                Some(row) => next.push(row.clone()),
-                None => drop(self.lanes.remove(&order)),
+        for row in rows {
+            match self.lanes.get_mut(&row.order).and_then(VecDeque::pop_front) {
+                Some(row) => next.push(row),
+                None => drop(self.lanes.remove(&row.order)),
             }
         }
         next
@@ -192,18 +191,17 @@ impl<S: Saga> Publisher<S> {
         if lanes.waiting.is_empty() || lanes.paused {
             return;
         }
-        let rows = std::mem::take(&mut lanes.waiting);
+        let mut rows = std::mem::take(&mut lanes.waiting);
         if rows.len() > 1 && self.0.log.is_remote() {
             lanes.paused = true;
             myself.send_after(Pause::LONG.behind(rows.len()), || PublisherMessage::Append);
         }
-        let orders = rows.iter().map(|row| row.order).collect();
-        let records = rows.into_iter().map(record::<S>).collect();
+        let records = rows.iter_mut().map(record).collect();
         let log = Arc::clone(&self.0.log);
         let myself = myself.clone();
         tokio::spawn(async move {
             let results = log.append(records).await;
-            let _ = myself.cast(PublisherMessage::Appended(orders, results));
+            let _ = myself.cast(PublisherMessage::Appended(rows, results));
         });
     }
 
@@ -293,7 +291,7 @@ impl<S: Saga> Publisher<S> {
 
     /// From the decision to the log's acknowledgement.
     fn tell(&self, row: &Outgoing) {
-        let (event_id, context) = context::<S>(row);
+        let context = context(row);
         if !span::is_told(&context) {
             return;
         }
@@ -303,7 +301,7 @@ impl<S: Saga> Publisher<S> {
             name: format!("send {topic}").into(),
             kind: Kind::Producer,
             context,
-            parent: row.traceparent.parse().ok(),
+            parent: row.traceparent,
             start: row.at,
             end: self.0.clock.now(),
             attributes: vec![
@@ -311,7 +309,7 @@ impl<S: Saga> Publisher<S> {
                 ("messaging.operation.type", "send".into()),
                 ("messaging.operation.name", "send".into()),
                 ("messaging.destination.name", topic.into()),
-                ("messaging.message.id", event_id.to_string().into()),
+                ("messaging.message.id", row.event_id.to_string().into()),
                 ("messaging.message.conversation_id", row.correlation_id.clone().into()),
                 ("messaging.kafka.message.key", row.order.to_string().into()),
             ],
@@ -365,13 +363,14 @@ impl<S: Saga> Actor for Publisher<S> {
                     self.append(&myself, lanes, first);
                 }
             }
-            PublisherMessage::Appended(orders, results) => {
+            PublisherMessage::Appended(rows, results) => {
                 if lanes.sent.is_empty() {
                     myself.send_after(DELETE_AFTER, || PublisherMessage::Delete);
                 }
                 // The log waits while it is away; an error is final. Starting again reads the table.
                 results.into_iter().collect::<Result<(), LogError>>()?;
-                let next = lanes.appended(orders, |row| self.measure(row));
+                rows.iter().for_each(|row| self.measure(row));
+                let next = lanes.appended(&rows);
                 self.append(&myself, lanes, next);
             }
             PublisherMessage::Append => {
@@ -417,22 +416,21 @@ impl<S: Saga> Actor for Publisher<S> {
 }
 
 /// The event's own place in its trace.
-fn context<S: Saga>(row: &Outgoing) -> (Uuid, Context) {
-    let event_id = event_id(S::SERVICE, row.order, row.version, row.event_type.name());
-    (event_id, Context::child_of(&row.traceparent, event_id))
+fn context(row: &Outgoing) -> Context {
+    Context::child_of(row.traceparent, row.event_id)
 }
 
-fn record<S: Saga>(row: Outgoing) -> NewRecord {
-    let (_, context) = context::<S>(&row);
+/// The row as a record, with its value.
+fn record(row: &mut Outgoing) -> NewRecord {
     let headers = [
-        ("traceparent", context.to_string()),
-        ("correlation-id", row.correlation_id),
+        ("traceparent", context(row).into()),
+        ("correlation-id", row.correlation_id.clone()),
         ("event-type", row.event_type.name().to_owned()),
     ];
     NewRecord {
         topic: row.event_type.topic().to_owned(),
         key: Some(row.order.to_string().into_bytes()),
-        value: Some(row.value),
+        value: Some(std::mem::take(&mut row.value)),
         headers: headers.map(|(name, value)| (name.to_owned(), value.into_bytes())).into(),
     }
 }

@@ -164,11 +164,8 @@ impl Gate {
 
 /// The request's place in its trace, which the routes see in place of the caller's, and the caller's if it has one.
 fn begin_span(request: &mut Request) -> (Option<Context>, Context) {
-    let parent = request.header(TRACEPARENT).and_then(|text| text.parse::<Context>().ok());
-    let context = match parent {
-        Some(parent) => Context::child_of(&parent.to_string(), Uuid::new_v4()),
-        None => Context::fresh(),
-    };
+    let parent = request.header(TRACEPARENT).and_then(Context::read);
+    let context = parent.map_or_else(Context::fresh, |parent| Context::child_of(Some(parent), Uuid::new_v4()));
     request.headers_mut().insert(TRACEPARENT, header(&context));
     (parent, context)
 }

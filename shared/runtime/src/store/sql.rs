@@ -1,21 +1,25 @@
 //! The store over sea-orm, for PostgreSQL and SQLite alike.
 
+mod json_text;
 mod write;
 
+pub use json_text::JsonText;
 use write::Told;
 pub use write::{insert, upsert};
 
 use super::{Backlog, Loaded, OutboxKey, Overdue, Store, StoreError, Verdict};
 use crate::database::{Database, is_damage, is_transient};
 use crate::saga::{Instance, Outgoing, Saga, Step};
+use crate::trace::Context;
 use async_trait::async_trait;
-use contracts::{EventType, OrderId, Timestamp};
+use contracts::{EventType, OrderId, Timestamp, event_id};
 use sea_orm::sea_query::{Expr, ExprTrait, Query};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, IntoActiveModel, PaginatorTrait,
     QueryFilter, QueryOrder, QuerySelect, QueryTrait, Select,
 };
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 use uuid::Uuid;
 
 /// How a saga's instances are rows.
@@ -34,7 +38,7 @@ pub trait Table: Saga {
     const DUE_AT: <Self::Entity as EntityTrait>::Column;
 
     /// An instance as a row; `due_at` is the moment of its [`Saga::due`].
-    fn write(instance: Instance<Self>, applied: Vec<u8>, due_at: Option<i64>) -> <Self::Entity as EntityTrait>::Model;
+    fn write(instance: &Instance<Self>, applied: Vec<u8>, due_at: Option<i64>) -> <Self::Entity as EntityTrait>::Model;
 
     /// A row as an instance, or what is wrong with the row.
     fn read(row: <Self::Entity as EntityTrait>::Model) -> Result<Instance<Self>, String>;
@@ -120,7 +124,8 @@ impl<S: Table> SqlStore<S> {
     /// Commits the winners of these steps, and `sent`.
     async fn attempt(&self, steps: &[&Step<S>], sent: &[OutboxKey]) -> Result<Vec<Verdict<S>>, DbErr> {
         let settles = steps.iter().any(|step| S::settles(step));
-        let as_decided = || (outgoing(steps.iter().copied()), steps.iter().map(|step| step.next.clone()).collect());
+        let as_decided =
+            || (outgoing(steps.iter().copied()), steps.iter().map(|step| Arc::clone(&step.next)).collect());
         if !settles && self.database.is_postgres() {
             let (rows, instances) = as_decided();
             // One statement, which needs no transaction around it.
@@ -168,17 +173,17 @@ impl<S: Table> SqlStore<S> {
     async fn write(
         &self,
         connection: &impl ConnectionTrait,
-        instances: Vec<Instance<S>>,
+        instances: Vec<Arc<Instance<S>>>,
         outgoing: Vec<Vec<Outgoing>>,
         sent: &[OutboxKey],
         told: Told,
     ) -> Result<Option<(Vec<Verdict<S>>, bool)>, DbErr> {
-        let states = instances.iter().map(row_of).collect();
+        let states = instances.iter().map(|instance| row_of(instance)).collect();
         let Some(written) = write::write::<S>(connection, states, outgoing.iter().flatten(), sent, told).await? else {
             return Ok(None);
         };
         let have_lost = written.len() < instances.len();
-        let verdict = |(instance, rows): (Instance<S>, _)| match written.contains(&instance.order.0) {
+        let verdict = |(instance, rows): (Arc<Instance<S>>, _)| match written.contains(&instance.order.0) {
             true => Verdict::Committed(instance, rows),
             false => Verdict::Conflict,
         };
@@ -210,7 +215,7 @@ impl<S: Table> Store<S> for SqlStore<S> {
         let unsent = in_order().filter(outbox::Column::OrderId.is_in(ids)).all(&self.database.read).await?;
         for row in unsent {
             if let Some(loaded) = loaded.get_mut(&OrderId(row.order_id)) {
-                loaded.unsent.push(read_outgoing(row)?);
+                loaded.unsent.push(read_outgoing::<S>(row)?);
             }
         }
         Ok(loaded.into_values().collect())
@@ -253,7 +258,7 @@ impl<S: Table> Store<S> for SqlStore<S> {
             let after = [Expr::val(order.0), Expr::val(version), Expr::val(n)];
             rows = rows.filter(Expr::tuple(key).gt(Expr::tuple(after)));
         }
-        rows.all(&self.database.read).await?.into_iter().map(read_outgoing).collect()
+        rows.all(&self.database.read).await?.into_iter().map(read_outgoing::<S>).collect()
     }
 
     async fn due(
@@ -321,7 +326,7 @@ fn in_order() -> Select<outbox::Entity> {
 fn row_of<S: Table>(instance: &Instance<S>) -> <S::Entity as EntityTrait>::Model {
     let applied = instance.applied.iter().flat_map(|id| *id.as_bytes()).collect();
     let due_at = S::due(&instance.state).map(|(due, _)| due.0);
-    S::write(instance.clone(), applied, due_at)
+    S::write(instance, applied, due_at)
 }
 
 /// The ids in a row's `applied` column: 16 bytes each.
@@ -332,7 +337,7 @@ pub fn read_applied(bytes: &[u8]) -> Result<Vec<Uuid>, String> {
     Ok(bytes.chunks_exact(16).filter_map(|id| Uuid::from_slice(id).ok()).collect())
 }
 
-fn read_outgoing(row: outbox::Model) -> Result<Outgoing, StoreError> {
+fn read_outgoing<S: Saga>(row: outbox::Model) -> Result<Outgoing, StoreError> {
     let event_type = EventType::find(&row.topic, &row.event_type)
         .ok_or_else(|| damaged(format!("an outbox row of type {} on {}", row.event_type, row.topic)))?;
     Ok(Outgoing {
@@ -340,9 +345,10 @@ fn read_outgoing(row: outbox::Model) -> Result<Outgoing, StoreError> {
         version: row.version,
         n: row.n,
         event_type,
+        event_id: event_id(S::SERVICE, OrderId(row.order_id), row.version, event_type.name()),
         value: row.value,
         correlation_id: row.correlation_id,
-        traceparent: row.traceparent,
+        traceparent: Context::read(&row.traceparent),
         at: Timestamp(row.created_at),
     })
 }

@@ -27,15 +27,20 @@ pub(super) fn give<S: Saga>(wiring: &Wiring<S>, order: OrderId, cause: Arc<Cause
 /// The event as an input, in a span of its own: a function of the event and of who deals with it.
 pub(super) fn caused<S: Saga>(record: &Record, envelope: Envelope) -> Option<Caused<S::Input>> {
     let span = Uuid::new_v5(&envelope.event_id, S::SERVICE.as_bytes());
-    let context = Context::child_of(record.header("traceparent").unwrap_or_default(), span);
+    let context = Context::child_of(came_from(record), span);
     Some(Caused {
         origin: Origin::Log,
         id: envelope.event_id,
         correlation_id: envelope.correlation_id,
-        traceparent: context.to_string(),
+        traceparent: Some(context),
         input: S::receive(envelope.payload)?,
         expected: None,
     })
+}
+
+/// The trace context that a message came with.
+fn came_from(record: &Record) -> Option<Context> {
+    record.header("traceparent").and_then(Context::read)
 }
 
 /// A message that an order has been given.
@@ -99,14 +104,14 @@ impl<S: Saga> InFlight<S> {
 impl<S: Saga> InFlight<S> {
     /// From its reading to its end.
     fn tell(&self, wiring: &Wiring<S>, attempts: u32, error: Option<String>) {
-        let Some(context) = self.cause.traceparent.parse().ok().filter(span::is_told) else { return };
+        let Some(context) = self.cause.traceparent.filter(span::is_told) else { return };
         let Position { partition: Partition { topic, partition }, offset } = &self.record.at;
         span::record(Span {
             service: S::SERVICE,
             name: format!("process {topic}").into(),
             kind: Kind::Consumer,
             context,
-            parent: self.record.header("traceparent").and_then(|text| text.parse().ok()),
+            parent: came_from(&self.record),
             start: self.began_at,
             end: wiring.clock.now(),
             attributes: vec![
@@ -155,7 +160,7 @@ pub(super) async fn dead_letter<S: Saga>(
     let Position { partition: Partition { topic, partition }, offset } = &record.at;
     let order_id = record.key.as_deref().and_then(|key| std::str::from_utf8(key).ok());
     let correlation_id = record.header("correlation-id");
-    let trace_id = trace::id(record.header("traceparent").unwrap_or_default());
+    let trace_id = trace::id(came_from(record));
     tracing::warn!(
         service = S::SERVICE,
         order_id,

@@ -7,10 +7,11 @@
 use super::{PAGE, Table, outbox, padded, pages};
 use crate::saga::Outgoing;
 use crate::store::OutboxKey;
-use sea_orm::sea_query::{ArrayType, ValueType};
+use crate::trace;
+use sea_orm::sea_query::{ArrayType, ColumnType, ValueType};
 use sea_orm::{
-    ActiveModelTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, IdenStatic, IntoActiveModel, Iterable,
-    ModelTrait, QueryResult, Statement, Value,
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, IdenStatic, IntoActiveModel,
+    Iterable, ModelTrait, QueryResult, Statement, Value,
 };
 use std::collections::HashSet;
 use uuid::Uuid;
@@ -57,36 +58,37 @@ impl Parameters {
         places(rows.len(), columns.len())
     }
 
-    /// `SELECT ... FROM unnest(...)`
+    /// `SELECT ... FROM (SELECT unnest(...) AS ..., ...) AS rows`: in the list of what is selected, PostgreSQL takes all
+    /// arrays apart side by side; as a table, it would first write each of them out, row by row.
     fn arrays<A: ActiveModelTrait>(
         &mut self,
         columns: &[<A::Entity as EntityTrait>::Column],
         names: &[String],
         mut rows: Vec<A>,
     ) -> String {
-        let (mut selected, mut aliases, mut arrays) = (vec![], vec![], vec![]);
+        let (mut selected, mut arrays) = (vec![], vec![]);
         for (column, name) in columns.iter().zip(names) {
             let mut values: Vec<Value> = rows.iter_mut().filter_map(|row| row.take(*column).into_value()).collect();
-            let Some(kind) = values.first().map(Value::array_type) else { continue };
-            let is_null: Vec<bool> = values.iter().map(|value| *value == value.as_null()).collect();
-            aliases.push(name.clone());
+            let Some(null) = values.first().map(Value::as_null) else { continue };
+            let kind = null.array_type();
+            let is_null: Vec<bool> = values.iter().map(|value| *value == null).collect();
+            // What is text here may be JSON there.
+            let cast = if *column.def().get_column_type() == ColumnType::JsonBinary { "::jsonb" } else { "" };
             if is_null.contains(&true) {
                 // sea-query's arrays hold no nulls, so these come beside them.
                 for (value, _) in values.iter_mut().zip(&is_null).filter(|(_, is_null)| **is_null) {
-                    *value = value.dummy_value();
+                    *value = null.dummy_value();
                 }
                 let alias = format!("\"{} is null\"", column.as_str());
-                arrays.push(self.array(kind, values));
-                arrays.push(self.array(ArrayType::Bool, is_null.into_iter().map(Value::from).collect()));
-                selected.push(format!("CASE WHEN {alias} THEN NULL ELSE {name} END"));
-                aliases.push(alias);
+                let is_null = self.array(ArrayType::Bool, is_null.into_iter().map(Value::from).collect());
+                arrays.push(format!("unnest({is_null}) AS {alias}"));
+                selected.push(format!("CASE WHEN {alias} THEN NULL ELSE {name}{cast} END"));
             } else {
-                arrays.push(self.array(kind, values));
-                selected.push(name.clone());
+                selected.push(format!("{name}{cast}"));
             }
+            arrays.push(format!("unnest({}) AS {name}", self.array(kind, values)));
         }
-        let [selected, arrays, aliases] = [selected, arrays, aliases].map(|list| list.join(", "));
-        format!("SELECT {selected} FROM unnest({arrays}) AS rows ({aliases})")
+        format!("SELECT {} FROM (SELECT {}) AS rows", selected.join(", "), arrays.join(", "))
     }
 
     /// Adds an array, and returns what it is called.
@@ -198,7 +200,7 @@ fn row(row: &Outgoing) -> outbox::Model {
         event_type: row.event_type.name().to_owned(),
         value: row.value.clone(),
         correlation_id: row.correlation_id.clone(),
-        traceparent: row.traceparent.clone(),
+        traceparent: trace::written(row.traceparent),
         created_at: row.at.0,
     }
 }
