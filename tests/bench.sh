@@ -76,7 +76,8 @@ done
 export KAFKA_BOOTSTRAP_SERVERS=$LIVE_KAFKA
 start
 idle_memory=$(resident $system)
-one warm --url $url --duration 15
+# Until Kafka is compiled: its JVM takes a part of a core for it.
+one warm --url $url --duration 60
 for _ in $(seq "$runs"); do
   one spread --url $url --duration "$seconds"
   one hot --url $url --duration "$seconds" --products hot

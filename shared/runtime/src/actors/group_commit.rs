@@ -75,6 +75,9 @@ impl Pause {
 
     /// How long, after so many.
     pub(super) fn behind(self, requests: usize) -> Duration {
+        if requests < 2 {
+            return Duration::ZERO;
+        }
         self.each.saturating_mul(u32::try_from(requests).unwrap_or(u32::MAX)).min(self.longest)
     }
 }

@@ -48,6 +48,8 @@ pub(super) const YOUNG: i64 = 2_000;
 const AWAY: i64 = 2_000_000;
 /// How long rows that were sent may stay in the table, so that many go together. A crash sends them once more.
 const DELETE_AFTER: Duration = Duration::from_millis(20);
+/// How long the log may have rows in hand before it is given the next ones all the same.
+const ALONE: Duration = Duration::from_millis(100);
 /// Rows in the table, beyond which the service takes nothing on.
 const FULL: u64 = 100_000;
 /// How often what waits is counted, in microseconds,
@@ -62,7 +64,7 @@ pub enum PublisherMessage {
     Committed(Vec<Outgoing>),
     /// The log has answered for each of these rows, whose values it has.
     Appended(Vec<Outgoing>, Vec<Result<(), LogError>>),
-    /// The pause behind an append of several rows is over.
+    /// The log can be given the next rows.
     Append,
     /// It is time to delete what was sent.
     Delete,
@@ -184,25 +186,32 @@ impl Lanes {
 }
 
 impl<S: Saga> Publisher<S> {
-    /// Gives these rows to the log, behind the pause. librdkafka makes a request for each partition, so a broker has much
-    /// less to do where many rows go together.
+    /// Gives these rows to the log: to one that is another process together with all that come while it has the last
+    /// ones in hand, and behind the pause. librdkafka makes a request for each partition, so a broker has much less to do
+    /// where many rows go together.
     fn append(&self, myself: &Mailbox<PublisherMessage>, lanes: &mut Lanes, rows: Vec<Outgoing>) {
         lanes.waiting.extend(rows);
         if lanes.waiting.is_empty() || lanes.paused {
             return;
         }
         let mut rows = std::mem::take(&mut lanes.waiting);
-        if rows.len() > 1 && self.0.log.is_remote() {
-            lanes.paused = true;
-            myself.send_after(Pause::LONG.behind(rows.len()), || PublisherMessage::Append);
-        }
+        let pause = Pause::LONG.behind(rows.len());
         let records = rows.iter_mut().map(record).collect();
-        let log = Arc::clone(&self.0.log);
-        let myself = myself.clone();
-        tokio::spawn(async move {
+        let (log, publisher) = (Arc::clone(&self.0.log), myself.clone());
+        let append = tokio::spawn(async move {
             let results = log.append(records).await;
-            let _ = myself.cast(PublisherMessage::Appended(rows, results));
+            let _ = publisher.cast(PublisherMessage::Appended(rows, results));
         });
+        if self.0.log.is_remote() {
+            lanes.paused = true;
+            let myself = myself.clone();
+            tokio::spawn(async move {
+                // It goes on behind this: one partition that is slow must not hold up the others for long.
+                let _ = tokio::time::timeout(ALONE, append).await;
+                tokio::time::sleep(pause).await;
+                let _ = myself.cast(PublisherMessage::Append);
+            });
+        }
     }
 
     fn delete(&self, myself: &Mailbox<PublisherMessage>, keys: Vec<OutboxKey>) {
