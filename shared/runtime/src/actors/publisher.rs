@@ -15,6 +15,8 @@
 //! its next step, and the rows that it finds go first. A replica that wrongly believes that it owns an order can so
 //! repeat events, but not overtake any.
 
+mod lanes;
+
 use super::Wiring;
 use super::group_commit::{Pause, Request};
 use super::journal::{Write, Written};
@@ -27,10 +29,10 @@ use crate::store::{Backlog, OutboxKey, StoreError};
 use crate::trace::Context;
 use crate::trace::span::{self, Kind, Span};
 use async_trait::async_trait;
-use contracts::{OrderId, Timestamp};
+use contracts::OrderId;
+use lanes::{Lanes, key};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
-use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -82,108 +84,6 @@ pub enum PublisherMessage {
 
 /// The actor.
 pub struct Publisher<S: Saga>(pub Arc<Wiring<S>>);
-
-/// What is on its way.
-#[derive(Debug)]
-pub struct Lanes {
-    /// Per order of which an event is on its way, those that wait behind it.
-    lanes: HashMap<OrderId, VecDeque<Outgoing>>,
-    /// The events that the log is given next.
-    waiting: Vec<Outgoing>,
-    /// They wait for [`PublisherMessage::Append`].
-    paused: bool,
-    /// What is held, or was sent and may still be in the table, or in a page that is being read.
-    known: HashSet<OutboxKey>,
-    /// Sent, and still in the table.
-    sent: Vec<OutboxKey>,
-    /// Deleted since the running read began, which may have seen them.
-    gone: Vec<OutboxKey>,
-    /// Rows were left in the table that are before others: none are taken but from there, until all are held.
-    behind: bool,
-    /// Rows were left in the table since the running lap through it began.
-    missed: bool,
-    /// The last row of the last page, if there are more.
-    cursor: Option<OutboxKey>,
-    /// Rows of the running lap were taken on, or may have to be soon.
-    found: bool,
-    counted_at: Timestamp,
-    /// Nothing waited when it was last counted.
-    idle: bool,
-    backoff: Backoff,
-    flushes: Vec<RpcReplyPort<()>>,
-}
-
-fn key(row: &Outgoing) -> OutboxKey {
-    (row.order, row.version, row.n)
-}
-
-impl Lanes {
-    fn new() -> Self {
-        Lanes {
-            lanes: HashMap::new(),
-            waiting: Vec::new(),
-            paused: false,
-            known: HashSet::new(),
-            sent: Vec::new(),
-            gone: Vec::new(),
-            // What another incarnation held is somewhere in the table.
-            behind: true,
-            missed: false,
-            cursor: None,
-            found: false,
-            counted_at: Timestamp::default(),
-            idle: false,
-            backoff: Backoff::default(),
-            flushes: Vec::new(),
-        }
-    }
-
-    /// Takes rows on that are next in their orders. Returns those that nothing is before.
-    fn take(&mut self, rows: Vec<Outgoing>) -> Vec<Outgoing> {
-        let mut first = Vec::new();
-        for row in rows.into_iter() {
-            if !self.known.insert(key(&row)) {
-                continue;
-            }
-            match self.lanes.entry(row.order) {
-                Entry::Occupied(lane) => lane.into_mut().push_back(row),
-                Entry::Vacant(lane) => {
-                    lane.insert(VecDeque::new());
-                    first.push(row);
-                }
-            }
-        }
-        first
-    }
-
-    /// The log has these. Returns those that are next in their orders.
-    fn appended(&mut self, rows: &[Outgoing]) -> Vec<Outgoing> {
-        self.sent.extend(rows.iter().map(key));
-        let mut next = Vec::new();
-        for row in rows {
-            match self.lanes.get_mut(&row.order).and_then(VecDeque::pop_front) {
-                Some(row) => next.push(row),
-                None => drop(self.lanes.remove(&row.order)),
-            }
-        }
-        next
-    }
-
-    fn forget(&mut self, keys: &[OutboxKey]) {
-        for key in keys {
-            self.known.remove(key);
-        }
-    }
-
-    fn answer_flushes(&mut self) {
-        if self.known.len() == self.gone.len() {
-            for flush in self.flushes.drain(..) {
-                // Who asked may have given up.
-                let _ = flush.send(());
-            }
-        }
-    }
-}
 
 impl<S: Saga> Publisher<S> {
     /// Gives these rows to the log: to one that is another process together with all that come while it has the last
