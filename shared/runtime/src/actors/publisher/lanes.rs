@@ -15,7 +15,7 @@ pub struct Lanes {
     lanes: HashMap<OrderId, VecDeque<Outgoing>>,
     /// The events that the log is given next.
     pub(super) waiting: Vec<Outgoing>,
-    /// They wait for [`PublisherMessage::Append`].
+    /// They wait for [`PublisherMessage::Append`](super::PublisherMessage::Append).
     pub(super) paused: bool,
     /// What is held, or was sent and may still be in the table, or in a page that is being read.
     pub(super) known: HashSet<OutboxKey>,
