@@ -8,7 +8,7 @@ use contracts::{Money as Amount, OrderId, Reason, Timestamp};
 use runtime::database::Database;
 use runtime::saga::{Instance, Named};
 use runtime::store::StoreError;
-use runtime::store::sql::{JsonText, Table, read_applied};
+use runtime::store::sql::{JsonText, Table, damaged, read_applied};
 use runtime::trace::{self, Context};
 use sea_orm::entity::prelude::*;
 use sea_orm::{QueryFilter, QuerySelect};
@@ -62,6 +62,12 @@ pub struct Model {
 pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
+
+/// The order, for who only wants to see it.
+pub async fn find(database: &Database, order: OrderId) -> Result<Option<Instance<OrderSaga>>, StoreError> {
+    let row = Entity::find_by_id(order.0).one(&database.read).await?;
+    row.map(OrderSaga::read).transpose().map_err(damaged)
+}
 
 /// Past its deadline for so long, in milliseconds, an order is stuck.
 const STUCK: i64 = 2_000;

@@ -1,9 +1,11 @@
 //! Who waits for an order to end, and is told as the end is committed.
 
 use crate::saga::{OrderSaga, Stage};
+use crate::store;
 use contracts::OrderId;
+use runtime::database::Database;
 use runtime::saga::Instance;
-use runtime::store::{Store, StoreError};
+use runtime::store::StoreError;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -54,7 +56,7 @@ impl Waiting {
         order: OrderId,
         mut ended: Ended,
         until: Instant,
-        store: &dyn Store<OrderSaga>,
+        database: &Database,
     ) -> Result<Option<Instance<OrderSaga>>, StoreError> {
         loop {
             if let Ok(Ok(instance)) = tokio::time::timeout_at(until.min(Instant::now() + LOOK), ended).await {
@@ -62,7 +64,7 @@ impl Waiting {
             }
             // Another replica may have committed the end. Entered before looking, so that none is missed.
             let again = self.enter(order);
-            let found = store.load(&[order]).await?.pop().map(|loaded| loaded.instance);
+            let found = store::find(database, order).await?;
             match (found.filter(|instance| is_final(instance.state.stage)), again) {
                 (Some(instance), _) => return Ok(Some(instance)),
                 (None, Some(again)) if Instant::now() < until => ended = again,

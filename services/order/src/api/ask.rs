@@ -3,7 +3,7 @@
 use super::Api;
 use super::view::{OrderStatus, etag};
 use crate::saga::{Input, OrderSaga};
-use crate::store::claims::Claim;
+use crate::store::{self, claims::Claim};
 use crate::waiting::Ended;
 use contracts::OrderId;
 use runtime::actors::group_commit::Request;
@@ -73,7 +73,7 @@ pub(super) struct Taken {
 impl Api {
     /// The order, whosever it is.
     pub(super) async fn find(&self, order: OrderId) -> Result<Option<Instance<OrderSaga>>, StoreError> {
-        Ok(self.wiring.store.load(&[order]).await?.pop().map(|loaded| loaded.instance))
+        store::find(&self.database, order).await
     }
 
     /// The order, if there is one that this caller may see. Another's is none.
@@ -92,7 +92,7 @@ impl Api {
     ) -> Result<Option<Instance<OrderSaga>>, StoreError> {
         let until = Instant::now() + wait.duration();
         tokio::select! {
-            found = self.waiting.until_final(order, ended, until, &*self.wiring.store) => found,
+            found = self.waiting.until_final(order, ended, until, &self.database) => found,
             () = stopping.0.cancelled() => Ok(None),
         }
     }

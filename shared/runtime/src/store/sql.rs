@@ -353,7 +353,8 @@ fn read_outgoing<S: Saga>(row: outbox::Model) -> Result<Outgoing, StoreError> {
     })
 }
 
-fn damaged(what: String) -> StoreError {
+/// A row that is none of ours.
+pub fn damaged(what: String) -> StoreError {
     StoreError { message: format!("a stored row cannot be read: {what}"), transient: false, damaged: false }
 }
 
