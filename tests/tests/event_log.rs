@@ -40,3 +40,40 @@ async fn what_was_acknowledged_is_there_after_opening_again() -> anyhow::Result<
     assert_eq!(offsets, [0, 1]);
     Ok(())
 }
+
+#[tokio::test]
+async fn between_the_file_and_memory_nothing_is_missed_or_repeated() -> anyhow::Result<()> {
+    let directory = tempfile::tempdir()?;
+    let log = open(&directory).await?;
+    // Sixteen KiB each: a megabyte is kept in memory, so that the first ones are in the file alone.
+    let append = async |numbers: std::ops::Range<u8>| {
+        let record = |n| NewRecord {
+            topic: "order.created".into(),
+            key: None,
+            value: Some(vec![n; 16 << 10]),
+            headers: Vec::new(),
+        };
+        log.append(numbers.map(record).collect()).await.into_iter().collect::<Result<Vec<()>, _>>()
+    };
+    append(0..100).await?;
+    let mut subscription = log.subscribe("g", &["order.created".to_owned()]).await?;
+    let append_more = async {
+        for n in 100..200 {
+            append(n..n + 1).await?;
+        }
+        anyhow::Ok(())
+    };
+    let read = async {
+        let mut read = Vec::new();
+        while read.len() < 200
+            && let Some(record) = subscription.records.next().await
+        {
+            read.push((record.at.offset, record.value.as_ref().map(|value| value[0])));
+        }
+        anyhow::Ok(read)
+    };
+    let ((), read) = tokio::try_join!(append_more, read)?;
+    let expected: Vec<_> = (0..200).map(|n| (i64::from(n), Some(n))).collect();
+    assert_eq!(read, expected);
+    Ok(())
+}

@@ -176,7 +176,7 @@ impl Service {
     /// The order of the next `payment.refunded`.
     async fn next_refunded(&mut self) -> Result<Option<Vec<u8>>> {
         let record = tokio::time::timeout(PATIENCE, self.refunded.records.next()).await?;
-        Ok(record.context("a record")?.key)
+        Ok(record.context("a record")?.key.clone())
     }
 }
 

@@ -95,13 +95,13 @@ pub struct Subscription {
 /// The records of a subscription. Bounded: when nobody takes them, the log waits (and keeps its membership meanwhile).
 /// Records of partitions that were taken away since they were read are left out: their next owner has them.
 pub struct Records {
-    waiting: mpsc::Receiver<(u64, Record)>,
+    waiting: mpsc::Receiver<(u64, Arc<Record>)>,
     generation: Arc<AtomicU64>,
 }
 
 impl Records {
     /// The next record; none when the subscription has ended. Can be cancelled without loss.
-    pub async fn next(&mut self) -> Option<Record> {
+    pub async fn next(&mut self) -> Option<Arc<Record>> {
         loop {
             let (generation, record) = self.waiting.recv().await?;
             if generation == self.generation.load(Ordering::SeqCst) {
@@ -115,7 +115,7 @@ impl Records {
 #[derive(Clone)]
 pub struct Deliveries {
     changes: mpsc::UnboundedSender<Change>,
-    records: mpsc::Sender<(u64, Record)>,
+    records: mpsc::Sender<(u64, Arc<Record>)>,
     generation: Arc<AtomicU64>,
 }
 
@@ -155,12 +155,12 @@ impl Deliveries {
 }
 
 /// Room for one record.
-pub struct Room<'a>(mpsc::Permit<'a, (u64, Record)>);
+pub struct Room<'a>(mpsc::Permit<'a, (u64, Arc<Record>)>);
 
 impl Room<'_> {
     /// Delivers a record that was read in this generation.
-    pub fn put(self, generation: u64, record: Record) {
-        self.0.send((generation, record));
+    pub fn put(self, generation: u64, record: impl Into<Arc<Record>>) {
+        self.0.send((generation, record.into()));
     }
 }
 

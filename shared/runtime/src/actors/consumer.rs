@@ -10,7 +10,7 @@ mod reading;
 use super::Wiring;
 use super::mailbox::{Mail, Mailbox};
 use super::publisher::PublisherMessage;
-use crate::event_log::{Change, Extent, LogError, Membership, Position, Record};
+use crate::event_log::{Change, Extent, LogError, Membership, Record};
 use crate::health::Part;
 use crate::saga::Saga;
 use async_trait::async_trait;
@@ -52,11 +52,11 @@ pub enum ConsumerMessage {
     /// The group was joined.
     Joined(Arc<dyn Membership>),
     /// From the log: a record, with its place in the window.
-    Read(Record, OwnedSemaphorePermit),
+    Read(Arc<Record>, OwnedSemaphorePermit),
     /// From the log: something about the group.
     Changed(Change),
     /// A record was dealt with.
-    Finished(Position),
+    Finished(Arc<Record>),
     /// Answer when everything has been dealt with that is on the log now, in this member's partitions.
     CatchUp(RpcReplyPort<()>),
     /// The log says how far it goes now.
@@ -82,7 +82,7 @@ impl<S: Saga> Consumer<S> {
         &self,
         myself: &Mailbox<ConsumerMessage>,
         reading: &mut Reading,
-        record: Record,
+        record: Arc<Record>,
         permit: OwnedSemaphorePermit,
     ) {
         reading.begin(&record.at);
@@ -105,12 +105,12 @@ impl<S: Saga> Consumer<S> {
     }
 
     /// A message that cannot be read is a dead letter at once: it would not become readable.
-    fn bury(&self, myself: Mailbox<ConsumerMessage>, record: Record, permit: OwnedSemaphorePermit, error: String) {
+    fn bury(&self, myself: Mailbox<ConsumerMessage>, record: Arc<Record>, permit: OwnedSemaphorePermit, error: String) {
         let wiring = Arc::clone(&self.wiring);
         tokio::spawn(async move {
             dead_letter(&wiring, &record, 1, "unreadable", &error).await;
             drop(permit);
-            let _ = myself.cast(ConsumerMessage::Finished(record.at));
+            let _ = myself.cast(ConsumerMessage::Finished(record));
         });
     }
 }
@@ -283,7 +283,7 @@ impl<S: Saga> Actor for Consumer<S> {
             ConsumerMessage::Joined(member) => reading.member = Some(member),
             ConsumerMessage::Read(record, permit) => self.receive(&myself, reading, record, permit),
             ConsumerMessage::Changed(change) => self.changed(reading, change)?,
-            ConsumerMessage::Finished(at) => reading.finish(&at),
+            ConsumerMessage::Finished(record) => reading.finish(&record.at),
             ConsumerMessage::CatchUp(reply) => self.catch_up(myself.clone(), reading, reply),
             ConsumerMessage::Extents(Ok(extents), reply) => {
                 reading.catching_up.push((extents, reply));

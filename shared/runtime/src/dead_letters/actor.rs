@@ -151,9 +151,9 @@ impl Reading<'_> {
     }
 
     /// Stores a letter, for as long as that takes, and then the progress.
-    async fn keep(&self, record: Record) {
+    async fn keep(&self, record: Arc<Record>) {
         let at = record.at.clone();
-        if let Some(letter) = Letter::of(record, self.letters.service) {
+        if let Some(letter) = Letter::of(Arc::unwrap_or_clone(record), self.letters.service) {
             let mut backoff = Backoff::default();
             while let Err(error) = store::keep(self.letters, letter.clone()).await {
                 tracing::warn!(service = self.letters.service, ?at, %error, "a dead letter cannot be stored; trying again");

@@ -1,6 +1,7 @@
 //! A durable log in one SQLite file, for one process: what stands in for Kafka when nothing is configured.
 //!
-//! A topic is one partition. One task writes everything, many appends to a transaction, and wakes the readers.
+//! A topic is one partition. One task writes everything, many appends to a transaction, and wakes the readers. These
+//! get from memory what was written last, and from the file what is older.
 //! Group offsets are written with the next append or a moment later; losing one repeats records, as it should.
 
 use super::{
@@ -11,7 +12,7 @@ use crate::database::Database;
 use crate::store::sql;
 use async_trait::async_trait;
 use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -60,6 +61,8 @@ mod offsets {
 
 /// Records of one read, and appends of one transaction.
 const PAGE: usize = 500;
+/// What is kept in memory of a topic, for the readers that keep up, in bytes.
+const RECENT: usize = 1024 * 1024;
 /// Deliveries and writes that may wait.
 const WAITING: usize = 1_000;
 /// How long a stored offset may wait for an append to go with.
@@ -67,7 +70,8 @@ const OFFSETS_WAIT: Duration = Duration::from_millis(200);
 /// The pause before a failed write or read is tried again.
 const RETRY: Duration = Duration::from_millis(200);
 
-type Ends = HashMap<String, i64>;
+/// The next position of each topic.
+type Positions = HashMap<String, i64>;
 type Answer = oneshot::Sender<Vec<Result<(), LogError>>>;
 
 enum Write {
@@ -76,11 +80,48 @@ enum Write {
     Flush(oneshot::Sender<()>),
 }
 
+/// What is in a topic, as far as it is committed.
+#[derive(Default)]
+struct Topic {
+    end: i64,
+    /// The last records, without a gap.
+    recent: VecDeque<Arc<Record>>,
+    bytes: usize,
+}
+
+impl Topic {
+    fn push(&mut self, record: Arc<Record>) {
+        self.end = record.at.offset + 1;
+        self.bytes += size(&record);
+        self.recent.push_back(record);
+        while self.bytes > RECENT
+            && let Some(oldest) = self.recent.pop_front()
+        {
+            self.bytes -= size(&oldest);
+        }
+    }
+
+    /// The records from this position on, if they are all here.
+    fn since(&self, position: i64) -> Option<Vec<Arc<Record>>> {
+        let first = self.recent.front()?.at.offset;
+        let skipped = usize::try_from(position - first).ok()?;
+        Some(self.recent.iter().skip(skipped).cloned().collect())
+    }
+}
+
+fn size(record: &Record) -> usize {
+    let length = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
+    let headers: usize = record.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+    size_of::<Record>() + length(&record.key) + length(&record.value) + headers
+}
+
+type Topics = HashMap<String, Topic>;
+
 /// The log of one process.
 pub struct EmbeddedLog {
     database: Database,
     writes: mpsc::Sender<Write>,
-    ends: watch::Receiver<Ends>,
+    topics: watch::Receiver<Topics>,
 }
 
 impl EmbeddedLog {
@@ -94,12 +135,13 @@ impl EmbeddedLog {
             .into_tuple()
             .all(&database.read)
             .await?;
-        let ends = ends.into_iter().map(|(topic, last)| (topic, last + 1)).collect();
-        let (ends_sender, ends) = watch::channel(ends);
+        let ends: Positions = ends.into_iter().map(|(topic, last)| (topic, last + 1)).collect();
+        let topic = |(topic, end): (&String, &i64)| (topic.clone(), Topic { end: *end, ..Topic::default() });
+        let (sender, topics) = watch::channel(ends.iter().map(topic).collect());
         let (writes, waiting) = mpsc::channel(WAITING);
-        let writer = Writer { database: database.clone(), clock, ends: ends_sender, offsets: HashMap::new() };
+        let writer = Writer { database: database.clone(), clock, ends, topics: sender, offsets: HashMap::new() };
         tokio::spawn(writer.run(waiting));
-        Ok(EmbeddedLog { database, writes, ends })
+        Ok(EmbeddedLog { database, writes, topics })
     }
 }
 
@@ -125,7 +167,7 @@ impl EventLog for EmbeddedLog {
             .all(&self.database.read)
             .await
             .map_err(|error| LogError(error.to_string()))?;
-        let mut next: Ends = topics.iter().map(|topic| (topic.clone(), 0)).collect();
+        let mut next: Positions = topics.iter().map(|topic| (topic.clone(), 0)).collect();
         for row in stored {
             if let Some(next) = next.get_mut(&row.topic) {
                 *next = row.next_position;
@@ -135,10 +177,10 @@ impl EventLog for EmbeddedLog {
         let membership = EmbeddedMember {
             group: group.into(),
             writes: self.writes.clone(),
-            ends: self.ends.clone(),
+            topics: self.topics.clone(),
             stored: Mutex::new(next.clone()),
         };
-        tokio::spawn(read(self.database.clone(), self.ends.clone(), next, deliveries));
+        tokio::spawn(read(self.database.clone(), self.topics.clone(), next, deliveries));
         Ok(Subscription { changes, records, membership: Arc::new(membership) })
     }
 
@@ -154,8 +196,8 @@ impl EventLog for EmbeddedLog {
 struct EmbeddedMember {
     group: Arc<str>,
     writes: mpsc::Sender<Write>,
-    ends: watch::Receiver<Ends>,
-    stored: Mutex<Ends>,
+    topics: watch::Receiver<Topics>,
+    stored: Mutex<Positions>,
 }
 
 #[async_trait]
@@ -168,12 +210,12 @@ impl Membership for EmbeddedMember {
     }
 
     async fn extents(&self) -> Result<Vec<Extent>, LogError> {
-        let ends = self.ends.borrow().clone();
+        let topics = self.topics.borrow();
         let stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
         let extent = |(topic, stored): (&String, &i64)| Extent {
             partition: partition(topic),
             stored: *stored,
-            end: ends.get(topic).copied().unwrap_or(0),
+            end: topics.get(topic).map_or(0, |topic| topic.end),
         };
         Ok(stored.iter().map(extent).collect())
     }
@@ -190,7 +232,9 @@ impl Membership for EmbeddedMember {
 struct Writer {
     database: Database,
     clock: Arc<dyn Clock>,
-    ends: watch::Sender<Ends>,
+    /// Where the next record goes.
+    ends: Positions,
+    topics: watch::Sender<Topics>,
     offsets: HashMap<(Arc<str>, String), i64>,
 }
 
@@ -236,49 +280,48 @@ impl Writer {
     }
 
     async fn write_until_done(&mut self, appends: Vec<(Vec<NewRecord>, Answer)>) {
-        let mut ends = self.ends.borrow().clone();
-        let mut rows = Vec::new();
-        let mut answers = Vec::new();
+        let (mut written, mut answers) = (Vec::new(), Vec::new());
         for (records, answer) in appends {
-            let results = records.into_iter().map(|record| self.row(record, &mut ends).map(|row| rows.push(row)));
+            let results = records.into_iter().map(|record| self.place(record).map(|record| written.push(record)));
             answers.push((results.collect(), answer));
         }
-        while let Err(error) = self.write(&rows).await {
+        while let Err(error) = self.write(&written).await {
             tracing::warn!(%error, "the embedded event log could not write; trying again");
             tokio::time::sleep(RETRY).await;
         }
         self.offsets.clear();
-        self.ends.send_replace(ends);
+        self.topics.send_modify(|topics| {
+            for record in written {
+                match topics.get_mut(&record.at.partition.topic) {
+                    Some(topic) => topic.push(record),
+                    None => topics.entry(record.at.partition.topic.clone()).or_default().push(record),
+                }
+            }
+        });
         for (results, answer) in answers {
             // Nobody waits any more only when the program is ending.
             let _ = answer.send(results);
         }
     }
 
-    fn row(&self, record: NewRecord, ends: &mut Ends) -> Result<records::Model, LogError> {
+    /// The record in its place, if it can be written.
+    fn place(&mut self, NewRecord { topic, key, value, headers }: NewRecord) -> Result<Arc<Record>, LogError> {
         // What this process writes has headers of text; so they can be read in the file, too.
-        let headers: Result<Vec<(String, String)>, _> = record
-            .headers
-            .into_iter()
-            .map(|(name, value)| String::from_utf8(value).map(|value| (name, value)))
-            .collect();
-        let headers = headers.map_err(|error| LogError(format!("a header that is not text: {error}")))?;
-        let end = ends.entry(record.topic.clone()).or_default();
-        let position = *end;
+        for (_, value) in &headers {
+            std::str::from_utf8(value).map_err(|error| LogError(format!("a header that is not text: {error}")))?;
+        }
+        let partition = partition(&topic);
+        let end = self.ends.entry(topic).or_default();
+        let at = Position { partition, offset: *end };
         *end += 1;
-        Ok(records::Model {
-            topic: record.topic,
-            position,
-            key: record.key,
-            value: record.value,
-            headers: serde_json::to_string(&headers).expect("pairs of text are JSON"),
-            appended_at: self.clock.now().0,
-        })
+        Ok(Arc::new(Record { at, key, value, headers }))
     }
 
-    async fn write(&self, rows: &[records::Model]) -> Result<(), DbErr> {
+    async fn write(&self, records: &[Arc<Record>]) -> Result<(), DbErr> {
+        let appended_at = self.clock.now().0;
         let transaction = self.database.begin().await?;
-        sql::insert::<records::Entity>(&transaction, rows.to_vec()).await?;
+        let rows = records.iter().map(|record| row(record, appended_at)).collect();
+        sql::insert::<records::Entity>(&transaction, rows).await?;
         let row = |((group, topic), next): (&(Arc<str>, String), &i64)| offsets::Model {
             consumer_group: group.to_string(),
             topic: topic.clone(),
@@ -291,16 +334,38 @@ impl Writer {
     }
 }
 
-async fn read(database: Database, mut ends: watch::Receiver<Ends>, mut next: Ends, deliveries: Deliveries) {
+fn row(record: &Record, appended_at: i64) -> records::Model {
+    let Record { at: Position { partition, offset }, key, value, headers } = record;
+    let headers: Vec<_> = headers.iter().map(|(name, value)| (name, String::from_utf8_lossy(value))).collect();
+    records::Model {
+        topic: partition.topic.clone(),
+        position: *offset,
+        key: key.clone(),
+        value: value.clone(),
+        headers: serde_json::to_string(&headers).expect("pairs of text are JSON"),
+        appended_at,
+    }
+}
+
+async fn read(database: Database, mut topics: watch::Receiver<Topics>, mut next: Positions, deliveries: Deliveries) {
     let assigned = next.keys().map(|topic| partition(topic)).collect();
     let mut open = deliveries.change(Change::Assigned(assigned));
     while open {
-        let behind: Vec<String> = {
-            let ends = ends.borrow_and_update();
-            next.iter().filter(|(topic, next)| ends.get(*topic) > Some(next)).map(|(topic, _)| topic.clone()).collect()
+        let behind: Vec<(String, Option<Vec<Arc<Record>>>)> = {
+            let topics = topics.borrow_and_update();
+            let behind = |(name, next): (&String, &i64)| {
+                let topic = topics.get(name).filter(|topic| topic.end > *next)?;
+                Some((name.clone(), topic.since(*next)))
+            };
+            next.iter().filter_map(behind).collect()
         };
-        for topic in &behind {
-            match page(&database, topic, next[topic]).await {
+        let is_behind = !behind.is_empty();
+        for (topic, recent) in behind {
+            let read = match recent {
+                Some(recent) => Ok(recent),
+                None => page(&database, &topic, next[&topic]).await,
+            };
+            match read {
                 Ok(records) => {
                     for record in records {
                         next.insert(topic.clone(), record.at.offset + 1);
@@ -316,16 +381,16 @@ async fn read(database: Database, mut ends: watch::Receiver<Ends>, mut next: End
                 }
             }
         }
-        if behind.is_empty() {
+        if !is_behind {
             open &= tokio::select! {
-                changed = ends.changed() => changed.is_ok(),
+                changed = topics.changed() => changed.is_ok(),
                 () = deliveries.closed() => false,
             };
         }
     }
 }
 
-async fn page(database: &Database, topic: &str, from: i64) -> Result<Vec<Record>, DbErr> {
+async fn page(database: &Database, topic: &str, from: i64) -> Result<Vec<Arc<Record>>, DbErr> {
     let rows = records::Entity::find()
         .filter(records::Column::Topic.eq(topic))
         .filter(records::Column::Position.gte(from))
@@ -337,12 +402,12 @@ async fn page(database: &Database, topic: &str, from: i64) -> Result<Vec<Record>
         .map(|row| {
             let headers: Vec<(String, String)> = serde_json::from_str(&row.headers)
                 .map_err(|error| DbErr::Custom(format!("headers of {topic} at {}: {error}", row.position)))?;
-            Ok(Record {
+            Ok(Arc::new(Record {
                 at: Position { partition: partition(topic), offset: row.position },
                 key: row.key,
                 value: row.value,
                 headers: headers.into_iter().map(|(name, value)| (name, value.into_bytes())).collect(),
-            })
+            }))
         })
         .collect()
 }

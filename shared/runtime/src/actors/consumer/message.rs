@@ -46,7 +46,7 @@ fn came_from(record: &Record) -> Option<Context> {
 /// A message that an order has been given.
 pub(super) struct InFlight<S: Saga> {
     pub(super) myself: Mailbox<ConsumerMessage>,
-    pub(super) record: Record,
+    pub(super) record: Arc<Record>,
     pub(super) permit: OwnedSemaphorePermit,
     pub(super) order: OrderId,
     pub(super) cause: Arc<Caused<S::Input>>,
@@ -97,7 +97,7 @@ impl<S: Saga> InFlight<S> {
         };
         self.tell(&wiring, attempt, error);
         drop(self.permit);
-        let _ = self.myself.cast(ConsumerMessage::Finished(self.record.at));
+        let _ = self.myself.cast(ConsumerMessage::Finished(self.record));
     }
 }
 
