@@ -9,6 +9,7 @@ use payment_service::saga::Stage as Paid;
 use runtime::event_log::{Change, EventLog, Record, Subscription};
 use serde_json::Value;
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
