@@ -4,6 +4,8 @@
 //! get from memory what was written last, and from the file what is older.
 //! Group offsets are written with the next append or a moment later; losing one repeats records, as it should.
 
+mod topic;
+
 use super::{
     Change, Deliveries, EventLog, Extent, LogError, Membership, NewRecord, Partition, Position, Record, Subscription,
 };
@@ -12,11 +14,12 @@ use crate::database::Database;
 use crate::store::sql;
 use async_trait::async_trait;
 use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
+use topic::Topic;
 
 mod records {
     use sea_orm::entity::prelude::*;
@@ -61,8 +64,6 @@ mod offsets {
 
 /// Records of one read, and appends of one transaction.
 const PAGE: usize = 500;
-/// What is kept in memory of a topic, for the readers that keep up, in bytes.
-const RECENT: usize = 1024 * 1024;
 /// Deliveries and writes that may wait.
 const WAITING: usize = 1_000;
 /// How long a stored offset may wait for an append to go with.
@@ -80,41 +81,7 @@ enum Write {
     Flush(oneshot::Sender<()>),
 }
 
-/// What is in a topic, as far as it is committed.
-#[derive(Default)]
-struct Topic {
-    end: i64,
-    /// The last records, without a gap.
-    recent: VecDeque<Arc<Record>>,
-    bytes: usize,
-}
-
-impl Topic {
-    fn push(&mut self, record: Arc<Record>) {
-        self.end = record.at.offset + 1;
-        self.bytes += size(&record);
-        self.recent.push_back(record);
-        while self.bytes > RECENT
-            && let Some(oldest) = self.recent.pop_front()
-        {
-            self.bytes -= size(&oldest);
-        }
-    }
-
-    /// The records from this position on, if they are all here.
-    fn since(&self, position: i64) -> Option<Vec<Arc<Record>>> {
-        let first = self.recent.front()?.at.offset;
-        let skipped = usize::try_from(position - first).ok()?;
-        Some(self.recent.iter().skip(skipped).cloned().collect())
-    }
-}
-
-fn size(record: &Record) -> usize {
-    let length = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
-    let headers: usize = record.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
-    size_of::<Record>() + length(&record.key) + length(&record.value) + headers
-}
-
+/// What is in each topic, as far as it is committed.
 type Topics = HashMap<String, Topic>;
 
 /// The log of one process.
@@ -136,7 +103,7 @@ impl EmbeddedLog {
             .all(&database.read)
             .await?;
         let ends: Positions = ends.into_iter().map(|(topic, last)| (topic, last + 1)).collect();
-        let topic = |(topic, end): (&String, &i64)| (topic.clone(), Topic { end: *end, ..Topic::default() });
+        let topic = |(topic, end): (&String, &i64)| (topic.clone(), Topic::up_to(*end));
         let (sender, topics) = watch::channel(ends.iter().map(topic).collect());
         let (writes, waiting) = mpsc::channel(WAITING);
         let writer = Writer { database: database.clone(), clock, ends, topics: sender, offsets: HashMap::new() };
