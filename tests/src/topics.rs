@@ -69,7 +69,7 @@ pub async fn next(subscription: &mut Subscription) -> Result<Record> {
                 Change::Revoked(_, done) => drop(done.send(())),
                 Change::Broken(why) => anyhow::bail!(why),
             },
-            record = subscription.records.next() => return Ok(Arc::unwrap_or_clone(record.context("the subscription ended")?)),
+            record = subscription.records.next() => return record.map(Arc::unwrap_or_clone).context("the subscription ended"),
         }
     }
 }

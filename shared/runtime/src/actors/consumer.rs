@@ -10,7 +10,7 @@ mod reading;
 use super::Wiring;
 use super::mailbox::{Mail, Mailbox};
 use super::publisher::PublisherMessage;
-use crate::event_log::{Change, Extent, LogError, Membership, Record};
+use crate::event_log::{Change, Extent, LogError, Membership, Position, Record};
 use crate::health::Part;
 use crate::saga::Saga;
 use async_trait::async_trait;
@@ -56,7 +56,7 @@ pub enum ConsumerMessage {
     /// From the log: something about the group.
     Changed(Change),
     /// A record was dealt with.
-    Finished(Arc<Record>),
+    Finished(Position),
     /// Answer when everything has been dealt with that is on the log now, in this member's partitions.
     CatchUp(RpcReplyPort<()>),
     /// The log says how far it goes now.
@@ -110,7 +110,7 @@ impl<S: Saga> Consumer<S> {
         tokio::spawn(async move {
             dead_letter(&wiring, &record, 1, "unreadable", &error).await;
             drop(permit);
-            let _ = myself.cast(ConsumerMessage::Finished(record));
+            let _ = myself.cast(ConsumerMessage::Finished(record.at.clone()));
         });
     }
 }
@@ -283,7 +283,7 @@ impl<S: Saga> Actor for Consumer<S> {
             ConsumerMessage::Joined(member) => reading.member = Some(member),
             ConsumerMessage::Read(record, permit) => self.receive(&myself, reading, record, permit),
             ConsumerMessage::Changed(change) => self.changed(reading, change)?,
-            ConsumerMessage::Finished(record) => reading.finish(&record.at),
+            ConsumerMessage::Finished(at) => reading.finish(&at),
             ConsumerMessage::CatchUp(reply) => self.catch_up(myself.clone(), reading, reply),
             ConsumerMessage::Extents(Ok(extents), reply) => {
                 reading.catching_up.push((extents, reply));

@@ -102,11 +102,10 @@ impl EmbeddedLog {
             .into_tuple()
             .all(&database.read)
             .await?;
-        let ends: Positions = ends.into_iter().map(|(topic, last)| (topic, last + 1)).collect();
-        let topic = |(topic, end): (&String, &i64)| (topic.clone(), Topic::up_to(*end));
-        let (sender, topics) = watch::channel(ends.iter().map(topic).collect());
+        let topics = ends.into_iter().map(|(topic, last)| (topic, Topic::up_to(last + 1))).collect();
+        let (sender, topics) = watch::channel(topics);
         let (writes, waiting) = mpsc::channel(WAITING);
-        let writer = Writer { database: database.clone(), clock, ends, topics: sender, offsets: HashMap::new() };
+        let writer = Writer { database: database.clone(), clock, topics: sender, offsets: HashMap::new() };
         tokio::spawn(writer.run(waiting));
         Ok(EmbeddedLog { database, writes, topics })
     }
@@ -199,8 +198,6 @@ impl Membership for EmbeddedMember {
 struct Writer {
     database: Database,
     clock: Arc<dyn Clock>,
-    /// Where the next record goes.
-    ends: Positions,
     topics: watch::Sender<Topics>,
     offsets: HashMap<(Arc<str>, String), i64>,
 }
@@ -247,9 +244,10 @@ impl Writer {
     }
 
     async fn write_until_done(&mut self, appends: Vec<(Vec<NewRecord>, Answer)>) {
+        let mut ends: Positions = self.topics.borrow().iter().map(|(name, topic)| (name.clone(), topic.end)).collect();
         let (mut written, mut answers) = (Vec::new(), Vec::new());
         for (records, answer) in appends {
-            let results = records.into_iter().map(|record| self.place(record).map(|record| written.push(record)));
+            let results = records.into_iter().map(|record| place(record, &mut ends).map(|record| written.push(record)));
             answers.push((results.collect(), answer));
         }
         while let Err(error) = self.write(&written).await {
@@ -259,10 +257,7 @@ impl Writer {
         self.offsets.clear();
         self.topics.send_modify(|topics| {
             for record in written {
-                match topics.get_mut(&record.at.partition.topic) {
-                    Some(topic) => topic.push(record),
-                    None => topics.entry(record.at.partition.topic.clone()).or_default().push(record),
-                }
+                topics.entry(record.at.partition.topic.clone()).or_default().push(record);
             }
         });
         for (results, answer) in answers {
@@ -271,34 +266,35 @@ impl Writer {
         }
     }
 
-    /// The record in its place, if it can be written.
-    fn place(&mut self, NewRecord { topic, key, value, headers }: NewRecord) -> Result<Arc<Record>, LogError> {
-        // What this process writes has headers of text; so they can be read in the file, too.
-        for (_, value) in &headers {
-            std::str::from_utf8(value).map_err(|error| LogError(format!("a header that is not text: {error}")))?;
-        }
-        let partition = partition(&topic);
-        let end = self.ends.entry(topic).or_default();
-        let at = Position { partition, offset: *end };
-        *end += 1;
-        Ok(Arc::new(Record { at, key, value, headers }))
-    }
-
     async fn write(&self, records: &[Arc<Record>]) -> Result<(), DbErr> {
         let appended_at = self.clock.now().0;
         let transaction = self.database.begin().await?;
         let rows = records.iter().map(|record| row(record, appended_at)).collect();
         sql::insert::<records::Entity>(&transaction, rows).await?;
-        let row = |((group, topic), next): (&(Arc<str>, String), &i64)| offsets::Model {
+        let offset = |((group, topic), next): (&(Arc<str>, String), &i64)| offsets::Model {
             consumer_group: group.to_string(),
             topic: topic.clone(),
             next_position: *next,
         };
-        let rows = self.offsets.iter().map(row).collect();
+        let offsets = self.offsets.iter().map(offset).collect();
         let key = [offsets::Column::ConsumerGroup, offsets::Column::Topic];
-        sql::upsert::<offsets::Entity>(&transaction, rows, &key, &[offsets::Column::NextPosition]).await?;
+        sql::upsert::<offsets::Entity>(&transaction, offsets, &key, &[offsets::Column::NextPosition]).await?;
         transaction.commit().await
     }
+}
+
+/// The record in its place, if it can be written.
+fn place(record: NewRecord, ends: &mut Positions) -> Result<Arc<Record>, LogError> {
+    let NewRecord { topic, key, value, headers } = record;
+    // What this process writes has headers of text; so they can be read in the file, too.
+    for (_, value) in &headers {
+        std::str::from_utf8(value).map_err(|error| LogError(format!("a header that is not text: {error}")))?;
+    }
+    let partition = partition(&topic);
+    let end = ends.entry(topic).or_default();
+    let at = Position { partition, offset: *end };
+    *end += 1;
+    Ok(Arc::new(Record { at, key, value, headers }))
 }
 
 fn row(record: &Record, appended_at: i64) -> records::Model {

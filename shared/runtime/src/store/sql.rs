@@ -353,7 +353,7 @@ fn read_outgoing<S: Saga>(row: outbox::Model) -> Result<Outgoing, StoreError> {
     })
 }
 
-/// A row that is none of ours.
+/// The error of a row that says what no row of ours can say.
 pub fn damaged(what: String) -> StoreError {
     StoreError { message: format!("a stored row cannot be read: {what}"), transient: false, damaged: false }
 }
