@@ -51,7 +51,7 @@ struct Live<S: Saga> {
 }
 
 impl<S: Saga> Router<S> {
-    fn route(
+    async fn route(
         &self,
         myself: &Mailbox<RouterMessage<S>>,
         orders: &mut Orders<S>,
@@ -59,7 +59,8 @@ impl<S: Saga> Router<S> {
         message: OrderMessage<S>,
     ) -> Result<(), ActorProcessingErr> {
         if !orders.live.contains_key(&order) {
-            self.start(myself, orders, order)?;
+            // In a box of its own, since most messages come for an order that is there.
+            Box::pin(self.start(myself, orders, order)).await?;
         }
         let Some(live) = orders.live.get_mut(&order) else { return Ok(()) };
         live.used = Instant::now();
@@ -78,14 +79,14 @@ impl<S: Saga> Router<S> {
         Ok(())
     }
 
-    fn start(
+    async fn start(
         &self,
         myself: &Mailbox<RouterMessage<S>>,
         orders: &mut Orders<S>,
         order: OrderId,
     ) -> Result<(), ActorProcessingErr> {
         let actor = OrderActor { order, wiring: Arc::clone(&self.0) };
-        let (actor, _) = ractor::ActorRuntime::spawn_linked_instant(None, actor, (), myself.cell())?;
+        let (actor, _) = Actor::spawn_linked(None, actor, (), myself.cell()).await?;
         let actor = self.0.orders.mailbox(actor);
         orders.by_actor.insert(actor.id(), order);
         orders.live.insert(order, Live { actor, used: Instant::now(), leaving: false, held: Vec::new() });
@@ -94,7 +95,7 @@ impl<S: Saga> Router<S> {
     }
 
     /// An order's actor has ended. What came for it since goes to a new one.
-    fn ended(
+    async fn ended(
         &self,
         myself: &Mailbox<RouterMessage<S>>,
         orders: &mut Orders<S>,
@@ -103,7 +104,10 @@ impl<S: Saga> Router<S> {
         let Some(order) = orders.by_actor.remove(&actor) else { return Ok(()) };
         let held = orders.live.remove(&order).map_or_else(Vec::new, |live| live.held);
         self.0.orders.live(orders.live.len());
-        held.into_iter().try_for_each(|message| self.route(myself, orders, order, message))
+        for message in held {
+            self.route(myself, orders, order, message).await?;
+        }
+        Ok(())
     }
 }
 
@@ -131,10 +135,10 @@ impl<S: Saga> Actor for Router<S> {
         let (myself, (message, _handling)) = (self.0.router.mailbox(myself), mail.open());
         match message {
             RouterMessage::Input(order, cause, reply) => {
-                self.route(&myself, orders, order, OrderMessage::Input(cause, reply))
+                self.route(&myself, orders, order, OrderMessage::Input(cause, reply)).await
             }
             RouterMessage::Wake(order, wake, reply) => {
-                self.route(&myself, orders, order, OrderMessage::Wake(wake, reply))
+                self.route(&myself, orders, order, OrderMessage::Wake(wake, reply)).await
             }
             RouterMessage::Sweep => {
                 let idle = if orders.live.len() > CROWDED { SWEEP } else { IDLE };
@@ -159,14 +163,14 @@ impl<S: Saga> Actor for Router<S> {
             SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => Ok(()),
             SupervisionEvent::ActorTerminated(actor, _, _) => {
                 metrics::counter!("actor_passivations_total", "kind" => "order", "service" => S::SERVICE).increment(1);
-                self.ended(&myself, orders, actor.get_id())
+                self.ended(&myself, orders, actor.get_id()).await
             }
             SupervisionEvent::ActorFailed(actor, error) => {
                 // Not started again here: it comes back with its next message.
                 let order_id = orders.by_actor.get(&actor.get_id()).map(ToString::to_string).unwrap_or_default();
                 tracing::error!(service = S::SERVICE, order_id, %error, "an order's actor failed");
                 self.0.orders.restarted();
-                self.ended(&myself, orders, actor.get_id())
+                self.ended(&myself, orders, actor.get_id()).await
             }
         }
     }
