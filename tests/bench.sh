@@ -105,6 +105,8 @@ if [ "$stored" -gt 0 ]; then
     sql "$database" "VACUUM ANALYZE $name"
   done
   sql postgres CHECKPOINT
+  # What filled them is not to be written while it is measured.
+  sync
   one refill --url $url --duration 15
   for _ in $(seq "$runs"); do one many --url $url --duration "$seconds"; done
   many=$(of many .ordersPerSecond.completed)
@@ -112,6 +114,7 @@ fi
 stop
 
 say "embedded"
+sync
 unset KAFKA_BOOTSTRAP_SERVERS ORDER_DATABASE_URL PAYMENT_DATABASE_URL INVENTORY_DATABASE_URL NOTIFICATION_DATABASE_URL
 for _ in $(seq "$runs"); do one embedded --duration "$seconds"; done
 for _ in $(seq "$runs"); do one embedded-idle --orders 1000 --concurrency 1; done
@@ -134,8 +137,8 @@ latency() { echo "$(millis "$(of "$1" ".latencyMicros.$2.$3")")"; }
 
 Written by \`tests/bench.sh\` on $(date -u +%F), from $(git -C "$top" rev-parse --short HEAD); run it to repeat them. Medians of $runs runs of
 $seconds s. Everything (load, services, databases, broker) shares $(nproc) cores of $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1), $(awk '/MemTotal/ {printf "%.0f", $2 / 1048576}' /proc/meminfo) GiB,
-$(psql --version | awk '{print "PostgreSQL " $3}') with \`fsync\` and \`synchronous_commit\` on and its other settings as they come, fdatasync $fsync µs. One cluster holds
-the four databases. Machines are noisy: read the ratios.
+$(psql --version | awk '{print "PostgreSQL " $3}') with \`fsync\` and \`synchronous_commit\` on, \`backend_flush_after\` as in compose.yaml and its other settings as they come,
+fdatasync $fsync µs. One cluster holds the four databases. Machines are noisy: read the ratios.
 
 The floor, \`pgbench -N -M prepared -c 32 -j 2\` at scale 50: **$(awk -v a="$floor" 'BEGIN {printf "%.0f", a}') transactions/s**.
 

@@ -48,7 +48,7 @@ start_postgres() {
   # What an ended server's last processes still hold is free in a moment.
   for _ in $(seq 20); do
     if as_postgres "$PG_BIN/pg_ctl" -D "$work/postgres/data" -l "$work/postgres/postgres.log" -s -w -t 60 \
-      -o "-c listen_addresses=127.0.0.1 -c port=$PG_PORT -c unix_socket_directories=$work/postgres -c max_connections=300" \
+      -o "-c listen_addresses=127.0.0.1 -c port=$PG_PORT -c unix_socket_directories=$work/postgres -c max_connections=300 -c backend_flush_after=512kB" \
       start </dev/null >/dev/null 2>&1; then return; fi
     sleep 0.5
   done
