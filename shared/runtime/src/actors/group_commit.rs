@@ -71,7 +71,7 @@ impl Pause {
     /// Where somebody waits for the answer.
     pub const SHORT: Pause = Pause { each: Duration::from_micros(60), longest: Duration::from_millis(10) };
     /// Where nobody does, and each batch is work for other processes, too.
-    pub const LONG: Pause = Pause { each: Duration::from_millis(1), longest: Duration::from_millis(30) };
+    pub const LONG: Pause = Pause { each: Duration::from_millis(1), longest: Duration::from_millis(25) };
 
     /// How long, after so many.
     pub(super) fn behind(self, requests: usize) -> Duration {
