@@ -103,6 +103,7 @@ impl Table for OrderSaga {
     const ORDER_ID: Column = Column::OrderId;
     const VERSION: Column = Column::Version;
     const DUE_AT: Column = Column::DueAt;
+    const FIXED: &'static [Column] = &[Column::CustomerId];
 
     fn write(instance: &Instance<Self>, applied: Vec<u8>, due_at: Option<i64>) -> Model {
         let Order { stage, money, details, reason, deadline: _, history } = &instance.state;

@@ -78,6 +78,7 @@ impl Table for PaymentSaga {
     const ORDER_ID: Column = Column::OrderId;
     const VERSION: Column = Column::Version;
     const DUE_AT: Column = Column::DueAt;
+    const FIXED: &'static [Column] = &[Column::PaymentId];
 
     fn write(instance: &Instance<Self>, applied: Vec<u8>, due_at: Option<i64>) -> Model {
         let payment = instance.state.clone();

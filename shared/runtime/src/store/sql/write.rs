@@ -100,7 +100,8 @@ impl Parameters {
     /// `INSERT ... ON CONFLICT ...`, over the rows whose version is the one before.
     fn upsert_states<S: Table>(&mut self, states: Vec<<S::Entity as EntityTrait>::Model>) -> String {
         let (id, version) = (S::ORDER_ID.as_str(), S::VERSION.as_str());
-        let others = <S::Entity as EntityTrait>::Column::iter().filter(|column| column.as_str() != id);
+        let stays = |column: &str| column == id || S::FIXED.iter().any(|fixed| fixed.as_str() == column);
+        let others = <S::Entity as EntityTrait>::Column::iter().filter(|column| !stays(column.as_str()));
         let (insert, update) = (self.insert::<S::Entity>(states), overwrite(&[S::ORDER_ID], others));
         format!("{insert} {update} WHERE {}.\"{version}\" = excluded.\"{version}\" - 1", table::<S::Entity>())
     }
