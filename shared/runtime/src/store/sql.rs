@@ -36,8 +36,8 @@ pub trait Table: Saga {
     const VERSION: <Self::Entity as EntityTrait>::Column;
     /// When [`Saga::due`] is, in microseconds since 1970; null if nothing is.
     const DUE_AT: <Self::Entity as EntityTrait>::Column;
-    /// Columns of indexes that an order's row has the same in all its versions. They are not set again: SQLite writes an
-    /// index anew for that, even if nothing has changed.
+    /// Columns of indexes that an order's row has the same in all its versions. They are not set again,
+    /// so a change of one would be lost: SQLite writes an index's entry anew for each setting, also of the same value.
     const FIXED: &'static [<Self::Entity as EntityTrait>::Column] = &[];
 
     /// An instance as a row; `due_at` is the moment of its [`Saga::due`].
