@@ -23,7 +23,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(3_600);
 /// The id of a notice's message: the same, however often it is delivered, so that its receiver can tell a repetition.
 pub fn message_id(order: OrderId, key: Key) -> Uuid {
     let Key { occasion, channel } = key;
-    event_id(NotificationSaga::SERVICE, order, 0, &format!("{}/{}", occasion.name(), channel.name()))
+    let name = format!("{}/{}", occasion.name(), channel.name());
+    contracts::beside(order, event_id(NotificationSaga::SERVICE, order, 0, &name))
 }
 
 /// Why a delivery failed.

@@ -15,6 +15,21 @@ fn derived(name: fmt::Arguments<'_>) -> Uuid {
     Uuid::new_v5(&NAMESPACE, text.as_bytes())
 }
 
+/// Orders from before this moment (2026-11-29 12:00 UTC, in milliseconds) keep the ids that were derived for them then.
+const BESIDE_SINCE: u128 = 1_795_953_600_000;
+
+/// An id derived for something that an order has one of, made to begin with the order's moment as the order's own id
+/// does (UUIDv8, RFC 9562 section 5.8). In an index, new ones so stand next to each other; hashes would be all over it.
+pub fn beside(order: OrderId, derived: Uuid) -> Uuid {
+    let (order, derived) = (order.0.as_u128(), derived.as_u128());
+    // The milliseconds since 1970 of a UUIDv7; what another order-service draws has other bits there, which do as well.
+    let moment = order >> 80;
+    match moment < BESIDE_SINCE {
+        true => Uuid::from_u128(derived),
+        false => Uuid::new_v8((moment << 80 | derived << 48 >> 48).to_be_bytes()),
+    }
+}
+
 /// The id of the event of one type that a service emits with one version of one order. A step that runs twice
 /// derives the same id again, so its receivers see a duplicate.
 pub fn event_id(service: &str, order: OrderId, version: i64, event_type: &str) -> Uuid {
@@ -63,7 +78,7 @@ opaque_id!(
 impl PaymentId {
     /// The one payment of an order.
     pub fn of(order: OrderId) -> Self {
-        PaymentId(derived(format_args!("payment/{order}")).to_string())
+        PaymentId(beside(order, derived(format_args!("payment/{order}"))).to_string())
     }
 }
 
@@ -78,5 +93,26 @@ impl ReservationId {
     /// The one reservation of an order.
     pub fn of(order: OrderId) -> Self {
         ReservationId(derived(format_args!("reservation/{order}")).to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order(id: &str) -> OrderId {
+        OrderId(id.parse().expect("an id"))
+    }
+
+    #[test]
+    fn a_payments_id_stands_beside_its_orders_and_is_derived_alike_each_time() {
+        let id = order("01a30000-0000-7aaa-8bbb-0123456789ab");
+        assert_eq!(PaymentId::of(id).0, "01a30000-0000-8275-b314-c0465b3ba03a");
+    }
+
+    #[test]
+    fn an_earlier_orders_payment_keeps_its_id() {
+        let id = order("01990000-0000-7aaa-8bbb-0123456789ab");
+        assert_eq!(PaymentId::of(id).0, derived(format_args!("payment/{id}")).to_string());
     }
 }

@@ -14,7 +14,7 @@ mod timestamp;
 pub use amount::{Amount, Money, NotMoney};
 pub use contact::Contact;
 pub use currency::is_iso4217;
-pub use id::{OrderId, PaymentId, RefundId, ReservationId, event_id};
+pub use id::{OrderId, PaymentId, RefundId, ReservationId, beside, event_id};
 pub use message::{BadMessage, Decoded, Envelope, decode, encode};
 pub use payload::*;
 pub use timestamp::Timestamp;
