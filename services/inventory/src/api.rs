@@ -192,7 +192,7 @@ impl Api {
     /// The stock of every product.
     #[oai(path = "/api/stock", method = "get", tag = "Tag::Stock")]
     async fn list_stock(&self) -> Result<Json<StockList>, Refusal> {
-        let rows = stock::Entity::find().order_by_asc(stock::Column::ProductId).all(&self.database.read).await?;
+        let rows = stock::Entity::find().order_by_asc(stock::Column::ProductId).all(&self.database.queries).await?;
         Ok(Json(StockList { stock: rows.into_iter().map(StockView::from).collect() }))
     }
 
@@ -211,7 +211,7 @@ impl Api {
         )]
         product_id: Path<String>,
     ) -> Result<Json<StockView>, Refusal> {
-        let row = stock::Entity::find_by_id(product_id.0.clone()).one(&self.database.read).await?;
+        let row = stock::Entity::find_by_id(product_id.0.clone()).one(&self.database.queries).await?;
         let row = row.ok_or(Unchanged::Unknown(product_id.0))?;
         Ok(Json(row.into()))
     }
@@ -282,7 +282,7 @@ impl Api {
         #[oai(name = "orderId")]
         order_id: Query<Uuid>,
     ) -> Result<Json<Reservations>, Refusal> {
-        let row = store::Entity::find_by_id(order_id.0).one(&self.database.read).await?;
+        let row = store::Entity::find_by_id(order_id.0).one(&self.database.queries).await?;
         let reservations = row.map(view).transpose()?.flatten().into_iter().collect();
         Ok(Json(Reservations { reservations }))
     }

@@ -220,7 +220,7 @@ impl Api {
         if let Some(channel) = channel.0 {
             wanted = wanted.filter(Column::Channel.eq(Channel::from(channel).name()));
         }
-        let mut rows = wanted.all(&self.database.read).await?;
+        let mut rows = wanted.all(&self.database.queries).await?;
         let goes_on = rows.len() as u64 > most;
         rows.truncate(usize::try_from(most).unwrap_or(rows.len()));
         let next_cursor = rows.last().filter(|_| goes_on).map(|last| Cursor::at(last).to_string());
@@ -239,7 +239,7 @@ impl Api {
         let deliveries = Deliveries::find()
             .filter(Delivery::NotificationId.eq(notification_id.0))
             .order_by_asc(Delivery::N)
-            .all(&self.database.read)
+            .all(&self.database.queries)
             .await?;
         let deliveries = deliveries.into_iter().map(DeliveryView::from).collect();
         Ok(Json(NotificationView { deliveries: Some(deliveries), ..row.into() }))
@@ -298,7 +298,7 @@ impl Api {
     }
 
     async fn find(&self, id: Uuid) -> Result<Model, Refusal> {
-        let row = Entity::find().filter(Column::NotificationId.eq(id)).one(&self.database.read).await?;
+        let row = Entity::find().filter(Column::NotificationId.eq(id)).one(&self.database.queries).await?;
         row.ok_or_else(|| Refusal::not_found(format!("there is no notification {id}")))
     }
 

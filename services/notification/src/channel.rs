@@ -80,7 +80,7 @@ impl Channels {
             Channel::Log => {
                 let Notice { occasion, customer_id, text, .. } = notice;
                 let occasion = occasion.name();
-                tracing::info!(order_id = %order, message_id = %id, customer_id, occasion, "notice: {text}");
+                tracing::info!(order_id = %order, message_id = %id, customer_id, occasion, text, "notice");
                 Ok(())
             }
             Channel::Email => self.ways.email.as_ref().ok_or_else(off)?.send(order, id, notice).await,

@@ -54,7 +54,7 @@ pub struct Api {
     /// Orders under way beyond which no more are taken on.
     pub limit: u64,
     /// Room for requests that wait for the journal.
-    pub window: Semaphore,
+    pub window: Arc<Semaphore>,
     /// Room for streams.
     pub streams: Arc<Semaphore>,
 }

@@ -59,7 +59,7 @@ pub fn start(ports: Ports, saga: OrderSaga, limit: u64) -> Starting<'static> {
             feed: own.feed.clone(),
             database: database.clone(),
             limit,
-            window: Semaphore::new(api::WINDOW),
+            window: Arc::new(Semaphore::new(api::WINDOW)),
             streams: Arc::new(Semaphore::new(api::STREAMS)),
         }));
         let routes = (routes, for_operators(&wiring, &ports, &dead_letters));

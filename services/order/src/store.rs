@@ -65,7 +65,7 @@ impl ActiveModelBehavior for ActiveModel {}
 
 /// The order, for who only wants to see it.
 pub async fn find(database: &Database, order: OrderId) -> Result<Option<Instance<OrderSaga>>, StoreError> {
-    let row = Entity::find_by_id(order.0).one(&database.read).await?;
+    let row = Entity::find_by_id(order.0).one(&database.queries).await?;
     row.map(OrderSaga::read).transpose().map_err(damaged)
 }
 

@@ -248,7 +248,7 @@ impl Api {
         if let Some(order) = order_id.0 {
             wanted = wanted.filter(Column::OrderId.eq(order));
         }
-        let rows = wanted.all(&self.database.read).await?;
+        let rows = wanted.all(&self.database.queries).await?;
         let instances: Vec<_> = rows.into_iter().map(read).collect::<Result<_, _>>()?;
         Ok(Json(Payments { payments: instances.into_iter().filter_map(view).collect() }))
     }
@@ -355,7 +355,7 @@ impl Api {
             // PostgreSQL has no such text.
             return Err(unknown(payment_id));
         }
-        let row = Entity::find().filter(Column::PaymentId.eq(payment_id)).one(&self.database.read).await?;
+        let row = Entity::find().filter(Column::PaymentId.eq(payment_id)).one(&self.database.queries).await?;
         row.map(read).transpose()?.ok_or_else(|| unknown(payment_id))
     }
 

@@ -39,6 +39,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 use supervisor::Child;
 use timers::{Timers, TimersMessage};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -106,6 +107,10 @@ impl<M: Message> Address<M> {
         self.get()?.call(message).await.ok_or(Unavailable)
     }
 }
+
+/// What one service does outside at a time: each may be a connection, and more than a process may open would take those of
+/// its database and its callers, too.
+const OUTSIDE: usize = 256;
 
 /// What a saga wants done outside the database, done.
 #[async_trait]
@@ -242,6 +247,8 @@ pub struct Wiring<S: Saga> {
     pub clock: Arc<dyn Clock>,
     /// Who does what is to be done outside.
     pub outside: Arc<dyn Outside<S>>,
+    /// Room to do it.
+    pub outside_room: Semaphore,
     /// How the service is.
     pub health: Arc<Health>,
     /// How each of its parts stands.
@@ -275,6 +282,7 @@ impl<S: Saga> Wiring<S> {
             log,
             clock,
             outside,
+            outside_room: Semaphore::new(OUTSIDE),
             health,
             roster: Arc::default(),
             ownership: Ownership::default(),

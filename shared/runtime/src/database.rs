@@ -25,13 +25,17 @@ pub enum DatabaseSettings {
 /// Open connections to one database.
 #[derive(Clone, Debug)]
 pub struct Database {
-    /// For reads outside of transactions.
+    /// For what the actors read, which is little at a time and by its key.
     pub read: DatabaseConnection,
+    /// For what callers ask: however long it takes, nobody but callers waits for it.
+    pub queries: DatabaseConnection,
     write: DatabaseConnection,
 }
 
-/// Connections that read.
-const READERS: u32 = 4;
+/// Connections over which the actors read.
+const READERS: u32 = 2;
+/// Connections over which callers do.
+const QUERIES: u32 = 3;
 /// Connections that write. PostgreSQL gets one for the journal, which so keeps its prepared statements, and one for
 /// the rest. SQLite has one writer.
 const POSTGRES_WRITERS: u32 = 2;
@@ -69,13 +73,15 @@ impl Database {
             DatabaseSettings::Postgres(url) => {
                 let write = sea_orm::Database::connect(postgres(url, POSTGRES_WRITERS)).await?;
                 let read = sea_orm::Database::connect(postgres(url, READERS)).await?;
-                Ok(Database { read, write })
+                let queries = sea_orm::Database::connect(lazy(postgres(url, QUERIES))).await?;
+                Ok(Database { read, queries, write })
             }
             DatabaseSettings::Sqlite(path) => {
                 // The writer comes first: it makes the file and sets it to WAL.
                 let write = sea_orm::Database::connect(transacting(sqlite(path, 1, WRITER_CACHE))).await?;
                 let read = sea_orm::Database::connect(sqlite(path, READERS, READER_CACHE)).await?;
-                Ok(Database { read, write })
+                let queries = sea_orm::Database::connect(lazy(sqlite(path, QUERIES, READER_CACHE))).await?;
+                Ok(Database { read, queries, write })
             }
         }
     }
@@ -108,6 +114,9 @@ impl Database {
         // One transaction holds all of the changes, and on PostgreSQL the lock: a crash leaves neither.
         let transaction = self.begin().await?;
         if self.is_postgres() {
+            // To build an index, or to wait for who builds it, takes as long as it takes.
+            transaction.execute_unprepared("SET LOCAL statement_timeout = 0").await?;
+            transaction.execute_unprepared("SET LOCAL idle_in_transaction_session_timeout = 0").await?;
             transaction.execute_unprepared(&format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")).await?;
         }
         M::up(&transaction, None).await?;
@@ -151,6 +160,7 @@ impl Database {
 
     /// Closes every connection.
     pub async fn close(self) -> Result<(), DbErr> {
+        self.queries.close().await?;
         self.read.close().await?;
         self.write.close().await
     }
@@ -211,6 +221,12 @@ fn sqlite(path: &Path, connections: u32, cache: &'static str) -> ConnectOptions 
     options
 }
 
+/// Opened only when they are needed.
+fn lazy(mut options: ConnectOptions) -> ConnectOptions {
+    options.min_connections(0).connect_lazy(true);
+    options
+}
+
 /// SQLite rolls back by itself when it cannot write at COMMIT, of which sqlx does not hear: it takes the connection for
 /// one inside a transaction, and the next "transactions" would be savepoints that nothing ever commits. Such a connection
 /// is not used again.
@@ -229,52 +245,61 @@ fn transacting(mut options: ConnectOptions) -> ConnectOptions {
     options
 }
 
-/// Whether the database's file is damaged: SQLite's CORRUPT and NOTADB.
-#[expect(clippy::wildcard_enum_match_arm, reason = "what the libraries add does not say so")]
-pub fn is_damage(error: &DbErr) -> bool {
-    use sea_orm::RuntimeErr;
-    match error {
-        DbErr::Conn(RuntimeErr::SqlxError(source))
-        | DbErr::Exec(RuntimeErr::SqlxError(source))
-        | DbErr::Query(RuntimeErr::SqlxError(source)) => match source.as_ref() {
-            sqlx::Error::Database(error) => error
-                .code()
-                .and_then(|code| code.parse::<u32>().ok())
-                .is_some_and(|code| matches!(code & 0xff, 11 | 26)),
-            _ => false,
-        },
-        _ => false,
+/// What a database makes of a statement that it does not do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// It was away, busy, full, or does not let us do this now: whatever it is, the same may be done later.
+    Transient,
+    /// It takes no such value, now or ever.
+    Refused,
+    /// Its file is damaged: SQLite's CORRUPT and NOTADB.
+    Damaged,
+}
+
+/// What kind of failure this is. Only what a value is refused for is final: a password that was changed, or a right or a
+/// table that is missing, is for an operator to mend, and no reason to give up what is to be stored.
+pub fn failure(error: &DbErr) -> Failure {
+    match sqlx_error(error) {
+        Some(sqlx::Error::Database(error)) => {
+            let code = error.code().unwrap_or_default();
+            match code.parse::<u32>().map(|code| code & 0xff) {
+                // PostgreSQL's codes have five characters: cardinality, data, constraints, limits of the program.
+                _ if code.len() == 5 => match ["21", "22", "23", "54"].iter().any(|class| code.starts_with(class)) {
+                    true => Failure::Refused,
+                    false => Failure::Transient,
+                },
+                Ok(11 | 26) => Failure::Damaged,
+                // SQLite: a statement that is wrong, TOOBIG, CONSTRAINT, MISMATCH, RANGE.
+                Ok(1 | 18 | 19 | 20 | 25) | Err(_) => Failure::Refused,
+                Ok(_) => Failure::Transient,
+            }
+        }
+        Some(
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::Protocol(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed,
+        ) => Failure::Transient,
+        Some(_) => Failure::Refused,
+        None if matches!(error, DbErr::ConnectionAcquire(_)) => Failure::Transient,
+        None => Failure::Refused,
     }
 }
 
-/// Whether trying again can help: the database is away, busy, or chose this transaction to give way.
-#[expect(clippy::wildcard_enum_match_arm, reason = "what the libraries add is not known to be transient")]
-pub fn is_transient(error: &DbErr) -> bool {
-    use sea_orm::RuntimeErr;
-    let source = match error {
-        DbErr::ConnectionAcquire(_) => return true,
-        DbErr::Conn(RuntimeErr::SqlxError(source))
-        | DbErr::Exec(RuntimeErr::SqlxError(source))
-        | DbErr::Query(RuntimeErr::SqlxError(source)) => source,
-        _ => return false,
-    };
-    match source.as_ref() {
-        sqlx::Error::Database(error) => match error.code().as_deref() {
-            // PostgreSQL: connection exceptions, resources, operator intervention, rollbacks (deadlock,
-            // serialization), lock and object state, system errors. SQLite: busy, locked, I/O error, full.
-            // PostgreSQL's codes have five characters.
-            Some(code) if code.len() == 5 => {
-                ["08", "53", "57", "40", "55", "58", "25"].iter().any(|class| code.starts_with(class))
-            }
-            Some(code) => code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 5 | 6 | 10 | 13)),
-            None => false,
-        },
-        sqlx::Error::Io(_)
-        | sqlx::Error::Tls(_)
-        | sqlx::Error::Protocol(_)
-        | sqlx::Error::PoolTimedOut
-        | sqlx::Error::PoolClosed
-        | sqlx::Error::WorkerCrashed => true,
-        _ => false,
+/// Whether a database that could not be opened lets us in sooner or later, without anybody changing a setting or a right.
+pub fn is_away(error: &DbErr) -> bool {
+    let says_no = matches!(sqlx_error(error), Some(sqlx::Error::Database(error))
+        if error.code().is_some_and(|code| code.len() == 5 && ["28", "3D", "42"].contains(&&code[..2])));
+    failure(error) == Failure::Transient && !says_no
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "what sea-orm adds does not come from the database")]
+fn sqlx_error(error: &DbErr) -> Option<&sqlx::Error> {
+    use sea_orm::RuntimeErr::SqlxError;
+    match error {
+        DbErr::Conn(SqlxError(error)) | DbErr::Exec(SqlxError(error)) | DbErr::Query(SqlxError(error)) => Some(error),
+        _ => None,
     }
 }

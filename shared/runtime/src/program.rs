@@ -9,7 +9,7 @@ use crate::backoff::Backoff;
 use crate::clock::Clock;
 use crate::config::{BAD_SETTINGS, BadSetting, Common, LogFormat};
 use crate::dashboard::Board;
-use crate::database::{Database, DatabaseSettings, is_transient};
+use crate::database::{Database, DatabaseSettings, is_away};
 use crate::event_log::EventLog;
 use crate::event_log::kafka::KafkaLog;
 use crate::health::Health;
@@ -160,7 +160,7 @@ pub async fn open_database<M: MigratorTrait>(
         };
         match opened.await {
             Ok(database) => return Ok(database),
-            Err(error) if is_transient(&error) => {
+            Err(error) if is_away(&error) => {
                 tracing::warn!(setting, %error, "the database cannot be reached; trying again");
                 tokio::select! {
                     () = backoff.wait() => {}

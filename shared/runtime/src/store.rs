@@ -86,7 +86,7 @@ pub trait Store<S: Saga>: Send + Sync + 'static {
     async fn load(&self, orders: &[OrderId]) -> Result<Vec<Loaded<S>>, StoreError>;
 
     /// Commits all of the steps that win in one transaction, state and outbox together, and deletes the rows of the
-    /// outbox that were sent. At most one step per order. Answer i is about step i.
+    /// outbox that were sent. Of several steps of one order the first can win. Answer i is about step i.
     async fn commit(&self, steps: &[Step<S>], sent: &[OutboxKey]) -> Result<Vec<Verdict<S>>, StoreError>;
 
     /// The first rows of the outbox behind this one, by order and version. Rows that exist are unsent.

@@ -6,8 +6,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use poem::http::StatusCode;
 use poem_openapi::payload::Json;
 use runtime::http::{Fields, Problem, Refusal};
-use sea_orm::ColumnTrait;
-use sea_orm::sea_query::{Expr, ExprTrait};
+use runtime::store::sql::{before, behind};
+use sea_orm::sea_query::Expr;
 use std::fmt;
 use uuid::Uuid;
 
@@ -50,11 +50,8 @@ impl Cursor {
 
     /// The notices behind it, with the oldest first or the newest.
     pub(super) fn behind(self, oldest_first: bool) -> Expr {
-        let beyond = |column: Column, value: sea_orm::Value| {
-            if oldest_first { column.gt(value) } else { column.lt(value) }
-        };
-        let same_time = Column::CreatedAt.eq(self.created_at).and(beyond(Column::NotificationId, self.id.into()));
-        beyond(Column::CreatedAt, self.created_at.into()).or(same_time)
+        let (columns, place) = ([Column::CreatedAt, Column::NotificationId], [self.created_at.into(), self.id.into()]);
+        if oldest_first { behind(columns, place) } else { before(columns, place) }
     }
 }
 

@@ -12,6 +12,7 @@ use runtime::http::{Caller, CorrelationId, Refusal, Stopping, Wait};
 use runtime::saga::{Caused, Instance, Origin, Rejection};
 use runtime::store::StoreError;
 use runtime::trace::{self, Context};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -135,9 +136,8 @@ impl Api {
 
     /// Gives what is asked to the order.
     pub(super) async fn take(&self, ask: &Ask, input: Input) -> Result<Taken, Refusal> {
-        let _place = self
-            .window
-            .try_acquire()
+        let place = Arc::clone(&self.window)
+            .try_acquire_owned()
             .map_err(|_| Refusal::unavailable("too many requests are waiting; nothing was stored, try again"))?;
         if !self.wiring.health.is_ready() {
             return Err(Refusal::unavailable("the service is not ready; nothing was stored, try again"));
@@ -155,8 +155,14 @@ impl Api {
             let detail = format!("it is not known whether order {order} was changed; GET /api/orders/{order} tells");
             Refusal::unavailable(detail)
         };
-        let taken = match tokio::time::timeout(ask.patience, self.wiring.order(order, cause)).await {
-            Ok(taken) => taken.map_err(|_| in_doubt())?,
+        let wiring = Arc::clone(&self.wiring);
+        // A task of its own: a caller that gives up takes nothing out of the queue, so its place stays taken, too.
+        let taken = tokio::spawn(async move {
+            let _place = place;
+            wiring.order(order, cause).await
+        });
+        let taken = match tokio::time::timeout(ask.patience, taken).await {
+            Ok(taken) => taken.ok().and_then(Result::ok).ok_or_else(in_doubt)?,
             Err(_) if ask.patience == PATIENCE => return Err(in_doubt()),
             Err(_) => return Err(Refusal::conflict("the first request with this Idempotency-Key is still under way")),
         };

@@ -84,7 +84,7 @@ impl Filter {
             wanted = wanted.filter(is_stuck(now));
         }
         // One more than is asked for tells whether the list goes on.
-        let mut rows = wanted.order_by_desc(Column::OrderId).limit(limit + 1).all(&database.read).await?;
+        let mut rows = wanted.order_by_desc(Column::OrderId).limit(limit + 1).all(&database.queries).await?;
         let goes_on = rows.len() as u64 > limit;
         rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
         let next = rows.last().filter(|_| goes_on).map(|last| last.order_id.simple().to_string());

@@ -130,7 +130,9 @@ impl NewOrder {
             match price {
                 Ok(price) => {
                     fields.check(price >= Money::ZERO, pointer, "must not be negative");
-                    sum += i128::from(price.ten_thousandths()) * i128::from(line.quantity);
+                    if deliverable {
+                        sum += i128::from(price.ten_thousandths()) * i128::from(line.quantity);
+                    }
                 }
                 Err(why) => fields.check(false, pointer, why),
             }

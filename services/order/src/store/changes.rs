@@ -6,7 +6,8 @@ use contracts::{OrderId, Timestamp};
 use runtime::database::Database;
 use runtime::saga::Named;
 use runtime::store::StoreError;
-use sea_orm::{ColumnTrait, Condition, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use runtime::store::sql::behind;
+use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use std::sync::OnceLock;
 use uuid::Uuid;
 
@@ -52,11 +53,10 @@ pub async fn changes(
         ])
         .filter(Column::UpdatedAt.gte(from.0));
     if let Some((at, order)) = after {
-        let behind = Condition::all().add(Column::UpdatedAt.eq(at.0)).add(Column::OrderId.gt(order.0));
-        wanted = wanted.filter(Condition::any().add(Column::UpdatedAt.gt(at.0)).add(behind));
+        wanted = wanted.filter(behind([Column::UpdatedAt, Column::OrderId], [at.0.into(), order.0.into()]));
     }
     let page = wanted.order_by_asc(Column::UpdatedAt).order_by_asc(Column::OrderId).limit(PAGE);
-    let rows: Vec<(Uuid, i64, i64, String, String, String)> = page.into_tuple().all(&database.read).await?;
+    let rows: Vec<(Uuid, i64, i64, String, String, String)> = page.into_tuple().all(&database.queries).await?;
     let change = |(order, version, at, customer_id, stage, money): (_, _, _, _, String, String)| {
         let (stage, money) = (Stage::named(&stage).map_err(DbErr::Type)?, Money::named(&money).map_err(DbErr::Type)?);
         let told = OnceLock::new();

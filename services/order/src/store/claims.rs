@@ -13,7 +13,7 @@ use runtime::database::Database;
 use runtime::store::StoreError;
 use runtime::store::sql::padded;
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::OnConflict;
+use sea_orm::sea_query::{OnConflict, Order, Query};
 use sea_orm::{ActiveValue::Set, DbErr};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
@@ -22,8 +22,11 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 /// How long a claim is kept at least, in milliseconds: longer than any client tries again.
 const KEPT: i64 = 48 * 3_600_000;
-/// How often claims that are older go, in milliseconds.
+/// How often it is looked for claims that are older, in milliseconds.
 const PURGE_EVERY: i64 = 600_000;
+/// So many of them go at a time: callers wait meanwhile.
+const PURGED: u64 = 1_000;
+
 /// A row of `claims`.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "claims")]
@@ -151,16 +154,26 @@ impl Claims {
         asked.into_iter().map(standing).collect()
     }
 
-    /// Forgets claims that no client comes back to, now and then.
+    /// Forgets claims that no client comes back to, the oldest first: behind every batch while there are many, and else
+    /// now and then.
     async fn purge(&self) {
         let now = self.clock.now();
         if now < Timestamp(self.purged_at.load(Ordering::Relaxed)).plus_millis(PURGE_EVERY) {
             return;
         }
-        self.purged_at.store(now.0, Ordering::Relaxed);
-        let old = Entity::delete_many().filter(Column::CreatedAt.lt(now.plus_millis(-KEPT).0));
-        if let Err(error) = old.exec(self.database.writer()).await {
-            tracing::warn!(%error, "old idempotency keys are not purged; trying again later");
+        let mut oldest = Query::select();
+        oldest.column(Column::ClaimId).from(Entity).and_where(Column::CreatedAt.lt(now.plus_millis(-KEPT).0));
+        oldest.order_by(Column::CreatedAt, Order::Asc).limit(PURGED);
+        let old = Entity::delete_many().filter(Column::ClaimId.in_subquery(oldest));
+        let purged = match old.exec(self.database.writer()).await {
+            Ok(done) => done.rows_affected,
+            Err(error) => {
+                tracing::warn!(%error, "old idempotency keys are not purged; trying again later");
+                0
+            }
+        };
+        if purged < PURGED {
+            self.purged_at.store(now.0, Ordering::Relaxed);
         }
     }
 }
@@ -172,13 +185,14 @@ impl Batch for Claims {
     const LIMIT: usize = 500;
 
     async fn run(&self, claims: Vec<Claim>) -> Vec<Self::Answer> {
-        self.purge().await;
-        match self.claim(&claims).await {
+        let claimed = match self.claim(&claims).await {
             Ok(claimed) => claimed.into_iter().map(Ok).collect(),
             Err(error) => {
                 let error = StoreError::from(error);
                 claims.iter().map(|_| Err(error.clone())).collect()
             }
-        }
+        };
+        self.purge().await;
+        claimed
     }
 }

@@ -26,6 +26,8 @@ fn readers_are_liberal_where_the_contract_is() {
     let rows = [
         ("unknown fields", CREATED.replace(r#""payload":{"#, r#""extra":[[1]],"payload":{"contact":{"a":1},"#)),
         ("a newer minor version", CREATED.replace(r#""1.0""#, r#""1.7""#)),
+        ("NUL where nobody reads", CREATED.replace(r#""payload":{"#, r#""payload":{"extra":"\u0000","#)),
+        ("a text that only looks like NUL", CREATED.replace("cust-1", r"cust\\u0000")),
         ("an empty correlation id", CREATED.replace("c-1", "")),
         ("no correlation id", CREATED.replace(r#""correlationId":"c-1","#, "")),
         ("a null correlation id", CREATED.replace(r#""c-1""#, "null")),
@@ -56,6 +58,8 @@ fn what_cannot_be_read_says_why() {
             "missing field `eventId`",
         ),
         ("no payload", CREATED.replace(r#""payload":{"#, r#""other":{"#), "missing field `payload`"),
+        ("a text that no database takes", CREATED.replace("cust-1", "cust\\u0000"), "NUL"),
+        ("a correlation id of that kind", CREATED.replace("c-1", "c\\u0000"), "NUL"),
         ("an unknown major version", CREATED.replace(r#""1.0""#, r#""2.0""#), "version \"2.0\""),
         ("a missing field", CREATED.replace(r#""customerId":"cust-1","#, ""), "missing field `customerId`"),
         ("a wrong type", CREATED.replace(r#""quantity":2"#, r#""quantity":"2""#), "invalid type"),

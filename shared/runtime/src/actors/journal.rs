@@ -35,6 +35,8 @@ pub enum Written<S: Saga> {
     Step(Box<Verdict<S>>),
     /// The rows are gone.
     Deleted,
+    /// The rows are still there, or may be.
+    Kept,
 }
 
 /// Commits the steps of many orders in one transaction, and hands their events to the publisher.
@@ -77,17 +79,17 @@ impl<S: Saga> Batch for Journal<S> {
         }
         let started = Instant::now();
         let size = steps.len();
-        let mut verdicts = match until_answered(wiring, || wiring.store.commit(&steps, &sent)).await {
-            Ok(verdicts) => verdicts,
-            Err(error) => vec![Verdict::Refused(error.to_string()); size],
-        };
+        let committed = until_answered(wiring, || wiring.store.commit(&steps, &sent)).await;
+        let is_committed = committed.is_ok();
+        let mut verdicts = committed.unwrap_or_else(|error| vec![Verdict::Refused(error.to_string()); size]);
         metrics::histogram!("journal_commit_seconds", "service" => S::SERVICE).record(started.elapsed().as_secs_f64());
         count_events(&verdicts);
         hand_over(&wiring.publisher, &mut verdicts, &publish);
         let mut verdicts = verdicts.into_iter();
         let answer = |is_step| match is_step {
             true => Written::Step(Box::new(verdicts.next().unwrap_or(Verdict::Conflict))),
-            false => Written::Deleted,
+            false if is_committed => Written::Deleted,
+            false => Written::Kept,
         };
         is_step.into_iter().map(answer).collect()
     }
@@ -139,9 +141,10 @@ impl<S: Saga> Batch for Loader<S> {
         let wiring = &self.0;
         match until_answered(wiring, || wiring.store.load(&orders)).await {
             Ok(found) => {
-                let mut found: HashMap<OrderId, Loaded<S>> =
+                let found: HashMap<OrderId, Loaded<S>> =
                     found.into_iter().map(|loaded| (loaded.instance.order, loaded)).collect();
-                orders.iter().map(|order| Ok(found.remove(order).map(Box::new))).collect()
+                // One order may have been asked for twice, if its actor was killed.
+                orders.iter().map(|order| Ok(found.get(order).cloned().map(Box::new))).collect()
             }
             Err(error) => vec![Err(error); orders.len()],
         }

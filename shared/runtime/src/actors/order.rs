@@ -189,7 +189,8 @@ impl<S: Saga> OrderActor<S> {
         traceparent: Option<Context>,
         id: Uuid,
     ) -> (S::Input, Option<Context>) {
-        let Wiring { outside, clock, .. } = &*self.wiring;
+        let Wiring { outside, outside_room, clock, .. } = &*self.wiring;
+        let _room = outside_room.acquire().await;
         let context = Context::child_of(traceparent, id);
         let (name, start) = (outside.name(&effect), clock.now());
         let order_id = self.order.to_string();
@@ -246,7 +247,7 @@ impl<S: Saga> OrderActor<S> {
         let write = Write::Step { step: Box::new(step), publish };
         match self.wiring.journal.call(|reply| Request::Do(write, reply)).await? {
             Written::Step(verdict) => Ok(*verdict),
-            Written::Deleted => Err(Unavailable),
+            Written::Deleted | Written::Kept => Err(Unavailable),
         }
     }
 }

@@ -125,11 +125,12 @@ impl<S: Saga> Publisher<S> {
     }
 
     fn read(&self, myself: &Mailbox<PublisherMessage>, lanes: &mut Lanes) {
-        if lanes.known.len() >= HELD {
+        // No page is under way that may have seen them.
+        lanes.forget_gone();
+        let has_room = lanes.known.len() < HELD;
+        if !has_room {
             myself.send_after(PAUSE, || PublisherMessage::Read);
-            return;
-        }
-        if lanes.cursor.is_none() {
+        } else if lanes.cursor.is_none() {
             lanes.missed = false;
             lanes.found = false;
         }
@@ -139,13 +140,17 @@ impl<S: Saga> Publisher<S> {
         if count {
             lanes.counted_at = now;
         }
-        self.0.load.asks();
+        if has_room {
+            self.0.load.asks();
+        }
         let (store, cursor, myself) = (Arc::clone(&self.0.store), lanes.cursor, myself.clone());
         tokio::spawn(async move {
-            let read = Arc::clone(&store);
-            // A task of its own, so that a panic does not end the reading for good.
-            let page = tokio::spawn(async move { read.unsent(cursor, PAGE).await }).await;
-            let _ = myself.cast(PublisherMessage::Page(page.unwrap_or_else(|panic| Err(panic.into()))));
+            if has_room {
+                let read = Arc::clone(&store);
+                // A task of its own, so that a panic does not end the reading for good.
+                let page = tokio::spawn(async move { read.unsent(cursor, PAGE).await }).await;
+                let _ = myself.cast(PublisherMessage::Page(page.unwrap_or_else(|panic| Err(panic.into()))));
+            }
             if count {
                 let _ = myself.cast(PublisherMessage::Counted(store.backlog().await));
             }
@@ -169,8 +174,6 @@ impl<S: Saga> Publisher<S> {
         lanes.found |= !young.is_empty() || rows.iter().any(|row| !lanes.known.contains(&key(row)));
         let first = lanes.take(rows);
         self.append(myself, lanes, first);
-        let gone = std::mem::take(&mut lanes.gone);
-        lanes.forget(&gone);
         if is_full {
             // A deep table is read without pauses.
             let _ = myself.cast(PublisherMessage::Read);

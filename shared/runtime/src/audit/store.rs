@@ -2,9 +2,10 @@
 
 use crate::database::{Database, uncancelled};
 use crate::http::Caller;
+use crate::store::sql::before;
 use contracts::Timestamp;
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
 };
 use serde_json::Value;
 use uuid::Uuid;
@@ -119,8 +120,7 @@ pub async fn newest(connection: &impl ConnectionTrait, wanted: Wanted, limit: u6
         rows = rows.filter(Column::Actor.eq(actor));
     }
     if let Some((at, id)) = wanted.before {
-        let same = Condition::all().add(Column::At.eq(at)).add(Column::Id.lt(id));
-        rows = rows.filter(Condition::any().add(Column::At.lt(at)).add(same));
+        rows = rows.filter(before([Column::At, Column::Id], [at.into(), id.into()]));
     }
     rows.all(connection).await
 }

@@ -7,6 +7,7 @@ use super::DeadLetters;
 use super::letter::{Letter, again};
 use crate::database::{Database, uncancelled};
 use crate::event_log::NewRecord;
+use crate::store::sql::before;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sea_orm::sea_query::{Expr, Func, LikeExpr, OnConflict};
@@ -203,7 +204,7 @@ fn listed(filter: &Filter) -> Select<Entity> {
 pub async fn newest(
     database: &Database,
     filter: &Filter,
-    before: Option<(i64, Uuid)>,
+    place: Option<(i64, Uuid)>,
     limit: u64,
 ) -> Result<Vec<Listed>, DbErr> {
     let columns = [
@@ -225,16 +226,15 @@ pub async fn newest(
         Column::Batch,
     ];
     let mut rows = listed(filter).select_only().columns(columns).limit(limit);
-    if let Some((at, id)) = before {
-        let same = Condition::all().add(Column::StoredAt.eq(at)).add(Column::Id.lt(id));
-        rows = rows.filter(Condition::any().add(Column::StoredAt.lt(at)).add(same));
+    if let Some((at, id)) = place {
+        rows = rows.filter(before([Column::StoredAt, Column::Id], [at.into(), id.into()]));
     }
-    rows.into_model::<Listed>().all(&database.read).await
+    rows.into_model::<Listed>().all(&database.queries).await
 }
 
 /// One letter, whole.
 pub async fn find(database: &Database, id: Uuid) -> Result<Option<Model>, DbErr> {
-    Entity::find_by_id(id).one(&database.read).await
+    Entity::find_by_id(id).one(&database.queries).await
 }
 
 /// What waits for somebody, or for being sent, of one topic.

@@ -135,6 +135,14 @@ impl KafkaLog {
         let results = admin.create_topics(&wanted, &options).await.map_err(|error| failed(&error))?;
         results.into_iter().try_for_each(|result| match result {
             Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => Ok(()),
+            // Who may not create them may still find them there.
+            Err((
+                topic,
+                error @ (RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::ClusterAuthorizationFailed),
+            )) => {
+                tracing::warn!(topic, %error, "a topic could not be created");
+                Ok(())
+            }
             Err((topic, error)) => Err(LogError(format!("topic {topic} could not be created: {error}"))),
         })?;
         self.compare_partitions().await

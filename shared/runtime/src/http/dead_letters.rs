@@ -145,7 +145,7 @@ impl DeadLetterApi {
         let dry_run = body.0.dry_run;
         let many = body.0.check()?;
         if dry_run {
-            let (count, ids) = count(&self.0.database.read, &many).await?;
+            let (count, ids) = count(&self.0.database.queries, &many).await?;
             return Ok(ManyAccepted::DryRun(Json(Many { dry_run, count, ids, batch: None, follow: None })));
         }
         let (batch, count, ids) = want_many(&self.0, caller.clone(), many).await?;
@@ -176,7 +176,7 @@ impl DeadLetterApi {
 
     async fn whole(&self, letter: Model) -> Result<DeadLetter, Refusal> {
         let wanted = audit::Wanted { subject: Some(subject(letter.id)), ..Default::default() };
-        let history = audit::newest(&self.0.database.read, wanted, HISTORY).await?;
+        let history = audit::newest(&self.0.database.queries, wanted, HISTORY).await?;
         Ok(DeadLetter::of(letter, history)?)
     }
 

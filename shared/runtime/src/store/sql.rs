@@ -8,7 +8,7 @@ use write::Told;
 pub use write::{insert, upsert};
 
 use super::{Backlog, Loaded, OutboxKey, Overdue, Store, StoreError, Verdict};
-use crate::database::{Database, is_damage, is_transient};
+use crate::database::{Database, Failure, failure};
 use crate::saga::{Instance, Outgoing, Saga, Step};
 use crate::trace::Context;
 use async_trait::async_trait;
@@ -16,7 +16,7 @@ use contracts::{EventType, OrderId, Timestamp, event_id};
 use sea_orm::sea_query::{Expr, ExprTrait, Query};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, IntoActiveModel, PaginatorTrait,
-    QueryFilter, QueryOrder, QuerySelect, QueryTrait, Select,
+    QueryFilter, QueryOrder, QuerySelect, QueryTrait, Select, Value,
 };
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -110,6 +110,17 @@ pub fn padded<T: Clone>(mut keys: Vec<T>) -> Vec<T> {
         keys.resize(keys.len().next_power_of_two(), last);
     }
     keys
+}
+
+/// What comes behind this place in the order of these columns: as one comparison, for which an index is entered there.
+/// `a > x OR a = x AND b > y` would read all that is before, too.
+pub fn behind<const N: usize>(columns: [impl ColumnTrait; N], place: [Value; N]) -> Expr {
+    Expr::tuple(columns.map(Expr::col)).gt(Expr::tuple(place.map(Expr::val)))
+}
+
+/// The same, where the order is the other way round.
+pub fn before<const N: usize>(columns: [impl ColumnTrait; N], place: [Value; N]) -> Expr {
+    Expr::tuple(columns.map(Expr::col)).lt(Expr::tuple(place.map(Expr::val)))
 }
 
 /// A service's store.
@@ -228,26 +239,27 @@ impl<S: Table> Store<S> for SqlStore<S> {
         // In key order, so that two replicas never wait for each other.
         let mut places: Vec<usize> = (0..steps.len()).collect();
         places.sort_by_key(|place| steps[*place].next.order);
+        // Whoever was decided beside another one of its order (whose actor was killed, say) was decided too early.
+        places.dedup_by_key(|place| steps[*place].next.order);
         let sorted: Vec<&Step<S>> = places.iter().map(|place| &steps[*place]).collect();
         let verdicts = match self.attempt(&sorted, sent).await {
             Ok(verdicts) => verdicts,
-            Err(error) if is_transient(&error) || is_damage(&error) => return Err(error.into()),
+            Err(error) if failure(&error) != Failure::Refused => return Err(error.into()),
             // One step is poison: let the others go without it.
-            Err(error) if steps.len() <= 1 => vec![Verdict::Refused(error.to_string()); steps.len()],
             Err(_) => {
                 self.attempt(&[], sent).await?;
                 let mut verdicts = Vec::new();
                 for step in sorted {
                     verdicts.push(match self.attempt(&[step], &[]).await {
                         Ok(mut verdict) => verdict.pop().unwrap_or(Verdict::Conflict),
-                        Err(error) if is_transient(&error) || is_damage(&error) => return Err(error.into()),
+                        Err(error) if failure(&error) != Failure::Refused => return Err(error.into()),
                         Err(error) => Verdict::Refused(error.to_string()),
                     });
                 }
                 verdicts
             }
         };
-        let mut answers = vec![Verdict::Conflict; verdicts.len()];
+        let mut answers = vec![Verdict::Conflict; steps.len()];
         for (place, verdict) in places.into_iter().zip(verdicts) {
             answers[place] = verdict;
         }
@@ -257,9 +269,8 @@ impl<S: Table> Store<S> for SqlStore<S> {
     async fn unsent(&self, after: Option<OutboxKey>, limit: u64) -> Result<Vec<Outgoing>, StoreError> {
         let mut rows = in_order().limit(limit);
         if let Some((order, version, n)) = after {
-            let key = [outbox::Column::OrderId, outbox::Column::Version, outbox::Column::N].map(Expr::col);
-            let after = [Expr::val(order.0), Expr::val(version), Expr::val(n)];
-            rows = rows.filter(Expr::tuple(key).gt(Expr::tuple(after)));
+            let key = [outbox::Column::OrderId, outbox::Column::Version, outbox::Column::N];
+            rows = rows.filter(behind(key, [order.0.into(), version.into(), n.into()]));
         }
         rows.all(&self.database.read).await?.into_iter().map(read_outgoing::<S>).collect()
     }
@@ -279,8 +290,7 @@ impl<S: Table> Store<S> for SqlStore<S> {
             .order_by_asc(S::ORDER_ID)
             .limit(limit);
         if let Some((since, order)) = after {
-            let later = S::DUE_AT.gt(since.0);
-            rows = rows.filter(later.or(S::DUE_AT.eq(since.0).and(S::ORDER_ID.gt(order.0))));
+            rows = rows.filter(behind([S::DUE_AT, S::ORDER_ID], [since.0.into(), order.0.into()]));
         }
         let due: Vec<(i64, Uuid)> = rows.into_tuple().all(&self.database.read).await?;
         if due.is_empty() {
@@ -363,6 +373,8 @@ pub fn damaged(what: String) -> StoreError {
 
 impl From<DbErr> for StoreError {
     fn from(error: DbErr) -> Self {
-        StoreError { transient: is_transient(&error), damaged: is_damage(&error), message: error.to_string() }
+        let failure = failure(&error);
+        let (transient, damaged) = (failure == Failure::Transient, failure == Failure::Damaged);
+        StoreError { transient, damaged, message: error.to_string() }
     }
 }

@@ -21,7 +21,7 @@ pub struct Lanes {
     pub(super) known: HashSet<OutboxKey>,
     /// Sent, and still in the table.
     pub(super) sent: Vec<OutboxKey>,
-    /// Deleted since the running read began, which may have seen them.
+    /// Deleted since the last read began, which may have seen them.
     pub(super) gone: Vec<OutboxKey>,
     /// Rows were left in the table that are before others: none are taken but from there, until all are held.
     pub(super) behind: bool,
@@ -95,9 +95,10 @@ impl Lanes {
         next
     }
 
-    pub(super) fn forget(&mut self, keys: &[OutboxKey]) {
-        for key in keys {
-            self.known.remove(key);
+    /// What is gone from the table is not held any more.
+    pub(super) fn forget_gone(&mut self) {
+        for key in std::mem::take(&mut self.gone) {
+            self.known.remove(&key);
         }
     }
 

@@ -33,6 +33,11 @@ impl Reader {
     pub(super) fn run(self) {
         let mut away = None;
         while !self.closed.load(Ordering::Relaxed) {
+            // It is said once, perhaps to a poll that only served the callbacks.
+            if let Some((code, reason)) = self.consumer.client().fatal_error() {
+                self.deliveries.change(Change::Broken(format!("{code}: {reason}")));
+                break;
+            }
             match self.consumer.poll(POLL) {
                 None => self.see_if_back(&mut away),
                 Some(Ok(message)) => {
@@ -41,11 +46,7 @@ impl Reader {
                     }
                 }
                 Some(Err(error)) => {
-                    if let Some((code, reason)) = self.consumer.client().fatal_error() {
-                        self.deliveries.change(Change::Broken(format!("{code}: {reason}")));
-                        break;
-                    }
-                    // Everything else librdkafka retries by itself.
+                    // What is not fatal librdkafka retries by itself.
                     tracing::warn!(%error, "kafka consumer");
                     if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
                         away = Some(Instant::now());

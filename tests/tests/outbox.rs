@@ -1,0 +1,198 @@
+//! What is committed is published, all of it and once: also what nobody was told of, and what is more than the publisher
+//! holds.
+
+use anyhow::Result;
+use async_trait::async_trait;
+use contracts::{EventType, OrderId, Timestamp};
+use e2e::rig::{self, FaultyLog, FixedLog, NullStore, Rig};
+use e2e::topics::read_all;
+use migrations::OrderMigrator;
+use order_service::saga::OrderSaga;
+use runtime::actors::order::Outcome;
+use runtime::event_log::NewRecord;
+use runtime::saga::{Instance, Outgoing, Saga, Step};
+use runtime::store::sql::SqlStore;
+use runtime::store::{Backlog, Loaded, OutboxKey, Overdue, Store, StoreError, Verdict};
+use std::collections::{BTreeMap, HashSet};
+use std::ops::Bound;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use uuid::Uuid;
+
+/// Does the first commit of a step, and says that the connection was lost.
+struct CutOnce {
+    store: SqlStore<OrderSaga>,
+    cut: AtomicBool,
+}
+
+#[async_trait]
+impl Store<OrderSaga> for CutOnce {
+    async fn load(&self, orders: &[OrderId]) -> Result<Vec<Loaded<OrderSaga>>, StoreError> {
+        self.store.load(orders).await
+    }
+
+    async fn commit(
+        &self,
+        steps: &[Step<OrderSaga>],
+        sent: &[OutboxKey],
+    ) -> Result<Vec<Verdict<OrderSaga>>, StoreError> {
+        let verdicts = self.store.commit(steps, sent).await?;
+        if self.cut.swap(false, Ordering::SeqCst) {
+            return Err(StoreError {
+                message: "the connection was cut at COMMIT".into(),
+                transient: true,
+                damaged: false,
+            });
+        }
+        Ok(verdicts)
+    }
+
+    async fn unsent(&self, after: Option<OutboxKey>, limit: u64) -> Result<Vec<Outgoing>, StoreError> {
+        self.store.unsent(after, limit).await
+    }
+
+    async fn due(
+        &self,
+        now: Timestamp,
+        after: Option<(Timestamp, OrderId)>,
+        limit: u64,
+    ) -> Result<Vec<Overdue>, StoreError> {
+        self.store.due(now, after, limit).await
+    }
+
+    async fn backlog(&self) -> Result<Backlog, StoreError> {
+        self.store.backlog().await
+    }
+}
+
+/// A connection is cut at COMMIT: the step is stored, and nobody was told.
+#[tokio::test]
+async fn a_step_whose_commit_nobody_saw_is_published_without_a_restart() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let log = rig::log(directory.path()).await?;
+    let store = rig::store::<OrderSaga, OrderMigrator>(directory.path()).await?;
+    let store = Arc::new(CutOnce { store, cut: AtomicBool::new(true) });
+    let rig = Rig::without_consumer(OrderSaga::default(), store, Arc::clone(&log) as _).await?;
+
+    let order = OrderId(Uuid::now_v7());
+    let outcome = rig.wiring.order(order, rig::placed()).await?;
+    assert!(matches!(outcome, Outcome::Nothing(..)), "the second attempt finds the first one's work: {outcome:?}");
+    let published = read_all(log.as_ref(), &["order.created".to_owned()]).await?;
+    let keys: Vec<_> = published.iter().filter_map(|record| record.key.clone()).collect();
+    assert_eq!(keys, [order.to_string().into_bytes()], "{published:?}");
+    rig.stop().await
+}
+
+/// A store with nothing but an outbox, in memory.
+#[derive(Default)]
+struct OutboxAlone(Mutex<BTreeMap<OutboxKey, Outgoing>>);
+
+impl OutboxAlone {
+    fn rows(&self) -> MutexGuard<'_, BTreeMap<OutboxKey, Outgoing>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Store<OrderSaga> for OutboxAlone {
+    async fn load(&self, orders: &[OrderId]) -> Result<Vec<Loaded<OrderSaga>>, StoreError> {
+        NullStore.load(orders).await
+    }
+
+    async fn commit(
+        &self,
+        steps: &[Step<OrderSaga>],
+        sent: &[OutboxKey],
+    ) -> Result<Vec<Verdict<OrderSaga>>, StoreError> {
+        let mut rows = self.rows();
+        sent.iter().for_each(|key| drop(rows.remove(key)));
+        let mut committed = |step: &Step<OrderSaga>| {
+            let outgoing: Vec<Outgoing> = step.outgoing().collect();
+            rows.extend(outgoing.iter().map(|row| ((row.order, row.version, row.n), row.clone())));
+            Verdict::Committed(Arc::clone(&step.next), outgoing)
+        };
+        Ok(steps.iter().map(&mut committed).collect())
+    }
+
+    async fn unsent(&self, after: Option<OutboxKey>, limit: u64) -> Result<Vec<Outgoing>, StoreError> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let rows = self.rows();
+        Ok(rows
+            .range((from, Bound::Unbounded))
+            .map(|(_, row)| row.clone())
+            .take(usize::try_from(limit).unwrap_or(0))
+            .collect())
+    }
+
+    async fn due(
+        &self,
+        now: Timestamp,
+        after: Option<(Timestamp, OrderId)>,
+        limit: u64,
+    ) -> Result<Vec<Overdue>, StoreError> {
+        Store::<OrderSaga>::due(&NullStore, now, after, limit).await
+    }
+
+    async fn backlog(&self) -> Result<Backlog, StoreError> {
+        let unsent = self.rows().len() as u64;
+        Ok(Backlog { unsent, ..Backlog::default() })
+    }
+}
+
+/// A log that was away for long leaves more rows than the publisher holds at a time (20,000), twice over. It takes on all
+/// of them, each once, and is not done with publishing then.
+#[tokio::test]
+async fn a_backlog_that_is_more_than_the_publisher_holds_is_published() -> Result<()> {
+    let row = |n: u64| {
+        let event_type = EventType::OrderCreated;
+        let (order, event_id) = (OrderId(Uuid::from_u64_pair(7, n)), Uuid::from_u64_pair(8, n));
+        let (value, correlation_id) = (b"{}".to_vec(), String::new());
+        Outgoing {
+            order,
+            version: 1,
+            n: 0,
+            event_type,
+            event_id,
+            value,
+            correlation_id,
+            traceparent: None,
+            at: Timestamp(0),
+        }
+    };
+    let rows = (0..45_000).map(row).map(|row| ((row.order, row.version, row.n), row));
+    let store = Arc::new(OutboxAlone(Mutex::new(rows.collect())));
+    let appended: Arc<Mutex<Vec<Option<Vec<u8>>>>> = Arc::default();
+    let seen = Arc::clone(&appended);
+    let refuses = move |record: &NewRecord| {
+        seen.lock().unwrap_or_else(PoisonError::into_inner).push(record.key.clone());
+        false
+    };
+    let log = FaultyLog { log: Arc::new(FixedLog::default()), refuses: Box::new(refuses), subscribed: Box::new(|s| s) };
+    let rig = Rig::without_consumer(OrderSaga::default(), Arc::clone(&store) as _, Arc::new(log)).await?;
+    rig.until("drained", || store.rows().is_empty()).await?;
+    rig.wiring.order(OrderId(Uuid::now_v7()), rig::placed()).await?;
+    rig.until("drained of what came after", || store.rows().is_empty()).await?;
+    let appended = appended.lock().unwrap_or_else(PoisonError::into_inner);
+    let orders: HashSet<_> = appended.iter().collect();
+    assert_eq!((appended.len(), orders.len()), (45_001, 45_001), "each once");
+    Ok(())
+}
+
+/// Two steps of one order in one batch, as they are when its actor was killed while the first one waited: one wins.
+#[tokio::test]
+async fn of_two_steps_of_one_order_one_wins() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let store = rig::store::<OrderSaga, OrderMigrator>(directory.path()).await?;
+    let (order, at) = (OrderId(Uuid::now_v7()), Timestamp(1));
+    let step = || {
+        let step = Step::decide(&OrderSaga::default(), &Instance::unknown(order), &rig::placed(), at);
+        step.map_err(|unmoved| anyhow::Error::msg(format!("{unmoved:?}")))
+    };
+    let (first, second) = (step()?, step()?);
+    let verdicts = store.commit(&[first.clone(), second], &[]).await?;
+    assert!(matches!(verdicts[..], [Verdict::Committed(..), Verdict::Conflict]), "{verdicts:?}");
+    let stored = store.load(&[order]).await?;
+    let applied: Vec<_> = stored.iter().map(|loaded| &loaded.instance.applied).collect();
+    assert_eq!(applied, [&first.next.applied], "{}", OrderSaga::SERVICE);
+    Ok(())
+}
