@@ -7,6 +7,7 @@
 //! ```
 
 use anyhow::{Context, Result, ensure};
+use async_trait::async_trait;
 use contracts::{OrderId, Payload};
 use e2e::api::{Api, Service, order_of};
 use e2e::programs::{Programs, Stack};
@@ -16,6 +17,8 @@ use e2e::topics::read_all;
 use migrations::{OrderMigrator, PaymentMigrator};
 use order_service::saga::{Details, Input, OrderSaga};
 use payment_service::saga::{PaymentSaga, Stage};
+use rdkafka::config::ClientConfig;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use runtime::actors::Nowhere;
 use runtime::actors::order::Outcome;
 use runtime::database::{Database, DatabaseSettings};
@@ -24,7 +27,7 @@ use runtime::health::Part;
 use runtime::saga::{Caused, Origin};
 use runtime::store::sql::SqlStore;
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
-use sea_orm_migration::MigratorTrait;
+use sea_orm_migration::{MigrationName, MigrationTrait, MigratorTrait, SchemaManager, sea_orm};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -83,8 +86,8 @@ async fn payments(server: &Server, directory: &TempDir) -> Result<(Rig<PaymentSa
     Ok((rig, log))
 }
 
-/// Row 26. What PostgreSQL takes back (deadlocks, serialization, shutdowns, a cancelled wait) is tried again, within
-/// nobody's budget: no dead letter.
+/// Row 26. What PostgreSQL takes back (deadlocks, serialization, shutdowns, a cancelled wait) or does not let us do for a
+/// while (a right, a table) is tried again, within nobody's budget: no dead letter.
 #[tokio::test(flavor = "multi_thread")]
 async fn row_26_what_the_database_takes_back_is_tried_again() -> Result<()> {
     let directory = tempfile::tempdir()?;
@@ -101,7 +104,10 @@ async fn row_26_what_the_database_takes_back_is_tried_again() -> Result<()> {
                  WHEN 4 THEN RAISE 'disk full' USING ERRCODE = '53100';
                  WHEN 5 THEN RAISE 'shutdown' USING ERRCODE = '57P01';
                  WHEN 6 THEN PERFORM pg_cancel_backend(pg_backend_pid());
-                 WHEN 7 THEN PERFORM pg_terminate_backend(pg_backend_pid());
+                 WHEN 7 THEN RAISE 'no right' USING ERRCODE = '42501';
+                 WHEN 8 THEN RAISE 'no table' USING ERRCODE = '42P01';
+                 WHEN 9 THEN RAISE 'a fault of the server' USING ERRCODE = 'XX000';
+                 WHEN 10 THEN PERFORM pg_terminate_backend(pg_backend_pid());
                  ELSE NULL;
                END CASE;
                RETURN NEW;
@@ -114,10 +120,85 @@ async fn row_26_what_the_database_takes_back_is_tried_again() -> Result<()> {
     append(log.as_ref(), vec![foreign(&order, 0)]).await?;
     rig.caught_up().await?;
     until_confirmed(&rig, &order).await?;
-    ensure!(server.ask("SELECT last_value FROM attempts").await? >= 9, "seven attempts were to fail");
+    ensure!(server.ask("SELECT last_value FROM attempts").await? >= 12, "ten attempts were to fail");
     rig.stop().await?;
     ensure!(read_all(log.as_ref(), &["order.created.dlt".to_owned()]).await?.is_empty());
     Ok(())
+}
+
+struct Timed;
+
+impl MigrationName for Timed {
+    fn name(&self) -> &'static str {
+        "m20300101_000001_timed"
+    }
+}
+
+#[async_trait]
+impl MigrationTrait for Timed {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), sea_orm::DbErr> {
+        let limits =
+            "SELECT current_setting('statement_timeout') || current_setting('idle_in_transaction_session_timeout')";
+        let row = manager.get_connection().query_one_raw(Statement::from_string(DbBackend::Postgres, limits)).await?;
+        let limits: Option<String> = row.map(|row| row.try_get_by_index(0)).transpose()?;
+        (limits.as_deref() == Some("00")).then_some(()).ok_or(sea_orm::DbErr::Custom(format!("{limits:?}")))
+    }
+}
+
+struct WithTimed;
+
+impl MigratorTrait for WithTimed {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        PaymentMigrator::migrations().into_iter().chain([Box::new(Timed) as Box<dyn MigrationTrait>]).collect()
+    }
+}
+
+/// Row 7. An index of a large table takes its time: nothing cuts a migration off. What comes after has its limits again.
+#[tokio::test(flavor = "multi_thread")]
+async fn row_07_nothing_cuts_a_migration_off() -> Result<()> {
+    let server = Server::start::<PaymentMigrator>("row07").await?;
+    server.through_proxy.migrate::<WithTimed>().await?;
+    let limit = Statement::from_string(DbBackend::Postgres, "SHOW statement_timeout");
+    let row = server.through_proxy.writer().query_one_raw(limit).await?.context("a row")?;
+    ensure!(row.try_get_by_index::<String>(0)? == "10s");
+    Ok(())
+}
+
+/// Row 21. The end of a transaction takes a place on its partition that nobody is given, and a transaction that was taken
+/// back takes several: whoever waits until everything is read does not wait for these.
+#[tokio::test(flavor = "multi_thread")]
+async fn row_21_transactions_of_a_foreign_service_hold_nothing_up() -> Result<()> {
+    let stack = Stack::from_environment()?;
+    let directory = tempfile::tempdir()?;
+    let store = Arc::new(rig::store::<OrderSaga, OrderMigrator>(directory.path()).await?);
+    let rig = Rig::start(store, Arc::new(stack.log()?), Arc::new(Nowhere)).await?;
+    rig.caught_up().await?;
+    let servers = stack.kafka.clone();
+    let written = tokio::task::spawn_blocking(move || -> Result<()> {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", servers).set("transactional.id", Uuid::now_v7().to_string());
+        let producer: BaseProducer = config.create()?;
+        let patience = Duration::from_secs(30);
+        producer.init_transactions(patience)?;
+        for is_kept in [true, false, true, false] {
+            producer.begin_transaction()?;
+            let order = Uuid::now_v7().to_string();
+            let record = BaseRecord::to("payment.confirmed").key(&order).payload("nothing of ours");
+            producer.send(record).map_err(|(error, _)| error)?;
+            match is_kept {
+                true => producer.commit_transaction(patience)?,
+                false => {
+                    // What is only in the client's memory would not be taken back, but never be sent.
+                    producer.flush(patience)?;
+                    producer.abort_transaction(patience)?;
+                }
+            }
+        }
+        Ok(())
+    });
+    written.await??;
+    rig.caught_up().await.context("the ends of transactions are waited for")?;
+    rig.stop().await
 }
 
 async fn until_confirmed(rig: &Rig<PaymentSaga>, order: &Payload) -> Result<()> {

@@ -11,7 +11,7 @@ use poem_openapi::types::Example;
 use poem_openapi::{Enum, Object, OpenApi, Tags};
 use runtime::clock::Clock;
 use runtime::database::Database;
-use runtime::http::{Caller, Fields, JsonBody, Refusal};
+use runtime::http::{Caller, FieldFault, Fields, JsonBody, Refusal};
 use runtime::saga::Instance;
 use runtime::store::sql::Table;
 use sea_orm::{EntityTrait, QueryOrder};
@@ -238,7 +238,12 @@ impl Api {
         let NewOnHand { on_hand, reason } = body.0;
         let mut fields = Fields::default();
         fields.check_text(&product_id.0, "productId");
-        fields.check((0..=MAX_ON_HAND).contains(&on_hand), "/onHand", format!("must be from 0 to {MAX_ON_HAND}"));
+        fields.check(
+            (0..=MAX_ON_HAND).contains(&on_hand),
+            "/onHand",
+            FieldFault::OutOfRange,
+            format!("must be from 0 to {MAX_ON_HAND}"),
+        );
         if let Some(reason) = &reason {
             fields.check_text(reason, "/reason");
         }
@@ -269,7 +274,12 @@ impl Api {
         let mut fields = Fields::default();
         fields.check_text(&reason, "/reason");
         let within = (-MAX_ON_HAND..=MAX_ON_HAND).contains(&delta);
-        fields.check(delta != 0 && within, "/delta", format!("must not be 0, nor beyond {MAX_ON_HAND}"));
+        fields.check(
+            delta != 0 && within,
+            "/delta",
+            FieldFault::OutOfRange,
+            format!("must not be 0, nor beyond {MAX_ON_HAND}"),
+        );
         fields.finish()?;
         self.change(product_id.0, Change::Adjust(delta), &caller, Some(reason)).await
     }

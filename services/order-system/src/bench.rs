@@ -6,10 +6,12 @@ mod report;
 
 use crate::System;
 use crate::config::RunSettings;
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use clap::{Args, ValueEnum};
 use client::{Client, Mix};
 use load::Load;
+use reqwest::Url;
+use runtime::config::BadSetting;
 use runtime::program::Stop;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,21 +21,22 @@ use std::time::Duration;
 pub struct BenchSettings {
     /// Where order-service is [default: starts an embedded system for the measurement]
     #[arg(long)]
-    pub url: Option<String>,
+    pub url: Option<Url>,
     /// Where inventory-service is, whose stock is topped up [default: the host of --url, two ports on]
     #[arg(long, requires = "url")]
-    pub inventory_url: Option<String>,
+    pub inventory_url: Option<Url>,
     /// Orders to place [default: 10000]
     #[arg(long, conflicts_with = "duration", value_parser = clap::value_parser!(u64).range(1..))]
     pub orders: Option<u64>,
     /// Seconds during which orders are placed
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     pub duration: Option<u64>,
-    /// Orders that are between their POST and their end at a time
-    #[arg(long, default_value = "512", value_parser = clap::value_parser!(u64).range(1..=100_000))]
-    pub concurrency: u64,
+    /// Orders that are between their POST and their end: always so many or, with --rate, at most [default: 512 or, with
+    /// --rate, as many as it takes]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub concurrency: Option<u32>,
     /// Orders per second, however long they take; latency is measured from when an order should have been sent
-    #[arg(long, conflicts_with = "concurrency", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     pub rate: Option<u64>,
     /// What is ordered
     #[arg(long, value_enum, default_value_t = Products::Spread)]
@@ -73,6 +76,11 @@ impl BenchSettings {
 
 /// Measures, and prints the result.
 pub async fn run(settings: BenchSettings, stop: Stop) -> Result<()> {
+    if let Some(file) = &settings.json {
+        // Found wrong before the measurement, and not behind it.
+        let opened = std::fs::OpenOptions::new().create(true).append(true).open(file);
+        opened.map_err(|error| BadSetting::new("--json", format!("{} cannot be written: {error}", file.display())))?;
+    }
     let directory = tempfile::tempdir()?;
     let (urls, system) = match &settings.url {
         Some(url) => ((url.clone(), settings.inventory_url.clone()), None),
@@ -80,18 +88,18 @@ pub async fn run(settings: BenchSettings, stop: Stop) -> Result<()> {
             let system = System::start(&RunSettings::embedded(directory.path().to_owned()), None, &stop).await?;
             system.ready().await;
             let urls = system.urls();
-            ((urls[0].clone(), Some(urls[2].clone())), Some(system))
+            ((Url::parse(&urls[0])?, Some(Url::parse(&urls[2])?)), Some(system))
         }
     };
     let measure = async {
-        let client =
-            Client::new(&urls.0, urls.1.as_deref(), Mix { products: settings.products, lines: settings.lines })?;
+        let mix = Mix { products: settings.products, lines: settings.lines };
+        let client = Client::new(&urls.0, urls.1, mix)?;
         client.top_up().await?;
         Load::new(client, settings.extent()).run(settings.rate, settings.concurrency).await
     };
     let measured = tokio::select! {
         measured = measure => measured,
-        stopped = stop.asked() => Err(stopped.into()),
+        _ = stop.asked() => Err(anyhow!("stopped before every order was final; nothing was measured")),
     };
     if let Some(system) = system {
         system.stop().await;

@@ -1,8 +1,10 @@
 //! order-system: all four services in one process.
 
+use anyhow::Context;
 use order_system::config::{Command, RunSettings, Settings};
 use order_system::{System, bench, documents};
 use runtime::program::{self, Stop};
+use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -44,10 +46,16 @@ async fn openapi(write: Option<PathBuf>, stop: Stop) -> anyhow::Result<()> {
         match &write {
             Some(directory) => {
                 let file = directory.join(name);
-                std::fs::create_dir_all(file.parent().unwrap_or(directory))?;
-                std::fs::write(file, document)?;
+                let written = std::fs::create_dir_all(file.parent().unwrap_or(directory))
+                    .and_then(|()| std::fs::write(&file, document));
+                written.with_context(|| format!("--write: {}", file.display()))?;
             }
-            None => println!("# {name}\n{document}"),
+            // A stream of YAML documents, of which JSON is one kind.
+            None => match writeln!(std::io::stdout(), "---\n# {name}\n{document}") {
+                // Who reads has read enough.
+                Err(error) if error.kind() == ErrorKind::BrokenPipe => break,
+                written => written?,
+            },
         }
     }
     Ok(())

@@ -21,7 +21,7 @@ use poem::web::Data;
 use poem_openapi::param::{Header, Path, Query};
 use poem_openapi::payload::Json;
 use poem_openapi::{OpenApi, Tags};
-use reply::{Accepted, Found, accepted};
+use reply::{Accepted, Found, Placed};
 use request::{Cancellation, NewOrder, key};
 use runtime::actors::group_commit::Request;
 use runtime::actors::{Address, Wiring};
@@ -78,7 +78,7 @@ impl Routes {
     ///
     /// Answers as soon as the order and its `OrderCreated` event are committed. Payment and stock follow: read the
     /// order to see how it ends, or wait for that with `Prefer: wait=10`. With an `Idempotency-Key` the request can be
-    /// sent again without harm: there is one order, and the answer is that to the first request.
+    /// sent again without harm: there is one order, and the answer tells of it.
     #[oai(path = "/api/orders", method = "post", tag = "Tag::Orders")]
     #[expect(clippy::too_many_arguments, reason = "each is a header that the documents name")]
     async fn place(
@@ -92,14 +92,14 @@ impl Routes {
         traceparent: Header<Option<String>>,
         /// `wait=N`: answer when the order is final, or after N seconds, at most 30.
         prefer: Header<Option<String>>,
-        /// Names this request, such as by a UUID: 1 to 255 characters, quoted or bare. It is remembered for 48 hours.
+        /// Names this request, such as by a UUID: 1 to 255 characters, bare or in quotes. It is remembered for 48 hours.
         #[oai(
             name = "Idempotency-Key",
-            validator(min_length = 1, max_length = 255, pattern = r"^[!-~]([ -~]*[!-~])?$")
+            validator(min_length = 1, max_length = 257, pattern = r"^[!-~]([ -~]*[!-~])?$")
         )]
         idempotency_key: Header<Option<String>>,
         order: JsonBody<NewOrder>,
-    ) -> Result<Accepted, Refusal> {
+    ) -> Result<Placed, Refusal> {
         let details = order.0.check()?;
         if !caller.may_act_for(&details.customer_id) {
             return Err(Refusal::forbidden("a customer may place orders for itself alone"));
@@ -120,15 +120,13 @@ impl Routes {
             }
             !self.0.take(&ask, Input::Place(Arc::new(details))).await?.applied
         };
-        let (mut status, mut applied) = (OrderStatus::Pending, None);
-        if let Some((wait, ended)) = wait {
+        let applied = wait.as_ref().map(|(wait, _)| wait.applied());
+        let ended = match wait {
             // What was accepted stays so, whatever goes wrong now.
-            if let Ok(Some(instance)) = self.0.until_final(ask.order, ended, wait, &stopping).await {
-                status = instance.state.stage.into();
-            }
-            applied = Some(wait.applied());
-        }
-        Ok(accepted(ask, status, applied, replayed))
+            Some((wait, ended)) => self.0.until_final(ask.order, ended, wait, &stopping).await.unwrap_or(None),
+            None => None,
+        };
+        Ok(Placed::of(ask, ended, applied, replayed))
     }
 
     /// List orders, newest first.
@@ -208,6 +206,9 @@ impl Routes {
         order_id: Path<Uuid>,
         /// `wait=N`: answer when the order is final, or after N seconds, at most 30.
         prefer: Header<Option<String>>,
+        /// The `ETag` of the order as the caller has it: if it is still so, the answer is 304 without a body.
+        #[oai(name = "If-None-Match")]
+        if_none_match: Header<Option<String>>,
     ) -> Result<Found, Refusal> {
         let order = OrderId(order_id.0);
         let wait = Wait::of(prefer.as_deref()).and_then(|wait| Some((wait, self.0.waiting.enter(order)?)));
@@ -220,6 +221,9 @@ impl Routes {
             };
         }
         let etag = etag(found.version);
+        if if_none_match.as_deref().is_some_and(|tags| tags.trim() == "*" || matches(tags, found.version)) {
+            return Ok(Found::Unchanged(etag));
+        }
         Ok(Found::Found(Json(found.into()), etag, applied))
     }
 
@@ -278,10 +282,10 @@ impl Routes {
         correlation_id: Header<Option<CorrelationId>>,
         /// W3C trace context.
         traceparent: Header<Option<String>>,
-        /// Names this request, such as by a UUID: 1 to 255 characters, quoted or bare. It is remembered for 48 hours.
+        /// Names this request, such as by a UUID: 1 to 255 characters, bare or in quotes. It is remembered for 48 hours.
         #[oai(
             name = "Idempotency-Key",
-            validator(min_length = 1, max_length = 255, pattern = r"^[!-~]([ -~]*[!-~])?$")
+            validator(min_length = 1, max_length = 257, pattern = r"^[!-~]([ -~]*[!-~])?$")
         )]
         idempotency_key: Header<Option<String>>,
         /// The `ETag` of the order as the caller knows it.
@@ -305,6 +309,6 @@ impl Routes {
             ask.expected = Some(order.version);
         }
         let taken = self.0.take(&ask, Input::Cancel(reason)).await?;
-        Ok(accepted(ask, taken.status, None, replayed))
+        Ok(Accepted::of(ask, taken.status, replayed))
     }
 }

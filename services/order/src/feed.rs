@@ -15,6 +15,7 @@ use runtime::actors::Address;
 use runtime::actors::mailbox::Mail;
 use runtime::clock::Clock;
 use runtime::database::Database;
+use runtime::health::{Health, Part};
 use runtime::store::StoreError;
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -32,6 +33,8 @@ const SHARE: u32 = 20;
 const LONGEST: Duration = Duration::from_secs(2);
 /// How much later than its moment a change may be committed, in milliseconds.
 const OVERLAP: i64 = 2_000;
+/// How long behind an outage of the database changes of before may still be committed, in milliseconds.
+const LATE: i64 = 15_000;
 /// Without a look for so long, in milliseconds, the feed begins anew.
 const STALE: i64 = 60_000;
 /// Changes that are kept for those who come back.
@@ -96,6 +99,8 @@ pub struct Feed {
     pub database: Database,
     /// What time it is there.
     pub clock: Arc<dyn Clock>,
+    /// Whether it is well.
+    pub health: Arc<Health>,
     /// Where it is reached.
     pub address: Address<FeedMessage>,
 }
@@ -106,8 +111,10 @@ pub struct Told {
     n: u64,
     live: broadcast::Sender<Arc<Vec<Arc<Change>>>>,
     kept: VecDeque<Arc<Change>>,
-    /// When the last look began, if there was one.
+    /// From when on the next look looks, if there was one: when the last one began, or the last one before an outage.
     looked_at: Option<Timestamp>,
+    /// When the database was last seen not to be well.
+    unwell_at: Timestamp,
     /// What changed in the window that the next look goes back to.
     seen: HashMap<OrderId, (i64, Timestamp)>,
     looking: bool,
@@ -140,7 +147,13 @@ impl Feed {
                 break;
             }
         }
-        told.looked_at = Some(now);
+        if !self.health.is_well(Part::Database) {
+            told.unwell_at = now;
+        }
+        // What was decided before an outage is committed behind it, and has its moment from before.
+        let is_late = now < told.unwell_at.plus_millis(LATE);
+        let looked_at = last.filter(|_| is_late).unwrap_or(now);
+        told.looked_at = Some(looked_at);
         let mut fresh = Vec::new();
         for mut change in found {
             let known = told.seen.insert(change.order, (change.version, change.at));
@@ -150,7 +163,7 @@ impl Feed {
                 fresh.push(Arc::new(change));
             }
         }
-        told.seen.retain(|_, (_, at)| *at >= now.plus_millis(-2 * OVERLAP));
+        told.seen.retain(|_, (_, at)| *at >= looked_at.plus_millis(-2 * OVERLAP));
         told.kept.extend(fresh.iter().cloned());
         let excess = told.kept.len().saturating_sub(KEPT);
         told.kept.drain(..excess);
@@ -189,7 +202,7 @@ impl Actor for Feed {
         let (live, _) = broadcast::channel(BEHIND);
         let (run, ..) = Uuid::new_v4().to_fields_le();
         let (kept, seen) = (VecDeque::new(), HashMap::new());
-        Ok(Told { run, n: 0, live, kept, looked_at: None, seen, looking: false })
+        Ok(Told { run, n: 0, live, kept, looked_at: None, unwell_at: Timestamp::default(), seen, looking: false })
     }
 
     async fn handle(

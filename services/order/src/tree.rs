@@ -12,6 +12,7 @@ use runtime::clock::Clock;
 use runtime::dashboard::Reporter;
 use runtime::database::Database;
 use runtime::dead_letters::DeadLetters;
+use runtime::health::Health;
 use runtime::saga::Saga;
 use std::sync::Arc;
 
@@ -37,9 +38,14 @@ impl Own {
         self.claims.child(make)
     }
 
-    fn feed_child(&self, database: Database, clock: Arc<dyn Clock>) -> Child {
+    fn feed_child(&self, database: Database, clock: Arc<dyn Clock>, health: Arc<Health>) -> Child {
         let address = self.feed.clone();
-        let make = move || Feed { database: database.clone(), clock: Arc::clone(&clock), address: address.clone() };
+        let make = move || Feed {
+            database: database.clone(),
+            clock: Arc::clone(&clock),
+            health: Arc::clone(&health),
+            address: address.clone(),
+        };
         self.feed.child(make)
     }
 }
@@ -65,7 +71,7 @@ pub fn tree(
             wiring.timers_child(),
             wiring.consumer_child(attempts),
             own.claims_child(database.clone(), Arc::clone(&wiring.clock)),
-            own.feed_child(database.clone(), Arc::clone(&wiring.clock)),
+            own.feed_child(database.clone(), Arc::clone(&wiring.clock), Arc::clone(&wiring.health)),
             dead_letters.child(),
             reporter.child(),
             http(OrderSaga::SERVICE),

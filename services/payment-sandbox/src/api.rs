@@ -16,7 +16,7 @@ use poem_openapi::{ApiResponse, Object, OpenApi, Tags};
 use rules::FaultRule;
 use runtime::actors::Address;
 use runtime::actors::group_commit::Request;
-use runtime::http::{FieldError, Fields, JsonAmount, JsonBody, Problem, Refusal};
+use runtime::http::{FieldFault, Fields, JsonAmount, JsonBody, Problem, Refusal};
 use runtime::saga::Named;
 use runtime::store::StoreError;
 use serde::Deserialize;
@@ -70,11 +70,16 @@ impl NewTransfer {
         let key = read_key(key)?;
         let mut fields = Fields::default();
         fields.check_text(&self.customer_id, "/customerId");
-        fields.check(is_iso4217(&self.currency), "/currency", "must be a three-letter code of ISO 4217, such as USD");
+        fields.check(
+            is_iso4217(&self.currency),
+            "/currency",
+            FieldFault::Invalid,
+            "must be a three-letter code of ISO 4217, such as USD",
+        );
         fields.check_text(&self.reference, "/reference");
         let amount = self.amount.0.positive();
         if let Err(why) = &amount {
-            fields.check(false, "/amount", why.as_str());
+            fields.check(false, "/amount", FieldFault::OutOfRange, why.as_str());
         }
         fields.finish()?;
         let NewTransfer { customer_id, currency, reference, .. } = self;
@@ -92,7 +97,7 @@ fn read_key(header: Option<String>) -> Result<String, Refusal> {
     }
     let detail = "must be given, with 1 to 255 characters".to_owned();
     let problem = Problem::new(StatusCode::BAD_REQUEST, format!("the header Idempotency-Key {detail}"));
-    Err(Refusal::Malformed(Json(problem.with_errors(vec![FieldError { pointer: "Idempotency-Key".into(), detail }]))))
+    Err(Refusal::Malformed(Json(problem.blaming("Idempotency-Key", FieldFault::Invalid, detail))))
 }
 
 /// What became of a transfer, for ever.
@@ -173,7 +178,7 @@ impl Api {
     ) -> Result<Json<Page>, Refusal> {
         let limit = limit.0.unwrap_or(100);
         let mut fields = Fields::default();
-        fields.check((1..=1_000).contains(&limit), "limit", "must be from 1 to 1000");
+        fields.check((1..=1_000).contains(&limit), "limit", FieldFault::OutOfRange, "must be from 1 to 1000");
         fields.finish()?;
         // One more than asked for tells whether there is a next page.
         let mut entries = self.ledger.entries(after.0.unwrap_or(0), limit + 1).await?;
@@ -253,10 +258,7 @@ impl Api {
                 Ok(TransferResponse::Settled(Json(settled), replayed.then(|| "true".to_owned())))
             }
             Ok(Answer::Conflict) => {
-                let detail = format!("the key {key} was given to another request before");
-                let problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail.clone());
-                let error = FieldError { pointer: "Idempotency-Key".into(), detail };
-                Err(Refusal::Wrong(Json(problem.with_errors(vec![error]))))
+                Err(Refusal::key_reused(format!("the key {key} was given to another request before")))
             }
             Err(_) => Err(unknown()),
         }

@@ -62,9 +62,7 @@ impl Money {
     /// From the text of a JSON number, exponents included.
     pub fn from_number(number: &Number) -> Result<Self, NotMoney> {
         let text = number.as_str();
-        let decimal =
-            if text.contains(['e', 'E']) { Decimal::from_scientific(text) } else { Decimal::from_str_exact(text) };
-        match decimal {
+        match decimal(text) {
             Ok(decimal) => Self::from_decimal(decimal),
             // Beyond the 28 digits of a decimal: either far too large, or far too fine.
             Err(rust_decimal::Error::Underflow) => Err(NotMoney::TooManyPlaces),
@@ -76,6 +74,32 @@ impl Money {
     /// The same amount as a JSON number.
     pub fn to_number(self) -> Number {
         Number::from_str(&self.to_string()).expect("a decimal is a JSON number")
+    }
+}
+
+/// The text of a JSON number as a decimal, exactly, if 28 digits hold it.
+fn decimal(text: &str) -> Result<Decimal, rust_decimal::Error> {
+    match (text.contains(['e', 'E']), text.contains('.')) {
+        (true, _) => Decimal::from_scientific(text),
+        // Zeros behind the last place say nothing, however many they are.
+        (false, true) => Decimal::from_str_exact(text.trim_end_matches('0').trim_end_matches('.')),
+        (false, false) => Decimal::from_str_exact(text),
+    }
+}
+
+/// Reads a whole number; for `deserialize_with`. `2.0` is one to JSON Schema, too. One beyond 64 bits is the last of them:
+/// it parses, and is impossible, and is so answered in the saga.
+pub(crate) fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
+    let number = Number::deserialize(deserializer)?;
+    let text = number.as_str();
+    if let Ok(whole) = text.parse() {
+        return Ok(whole);
+    }
+    let last = if text.starts_with('-') { i64::MIN } else { i64::MAX };
+    match decimal(text).map(|decimal| decimal.normalize()) {
+        Ok(decimal) if decimal.scale() == 0 => Ok(i64::try_from(decimal.mantissa()).unwrap_or(last)),
+        Err(error) if error != rust_decimal::Error::Underflow && !text.contains(['.', '-']) => Ok(last),
+        Ok(_) | Err(_) => Err(serde::de::Error::custom(format_args!("{number} is no whole number"))),
     }
 }
 
@@ -163,6 +187,7 @@ mod tests {
             ("9.999E1", Ok(999_900)),
             ("0.0001", Ok(1)),
             ("1.50000000", Ok(15_000)),
+            ("99.9900000000000000000000000000000000", Ok(999_900)),
             ("12345678901234.5678", Ok(123_456_789_012_345_678)),
             ("922337203685477.5807", Ok(i64::MAX)),
             ("922337203685477.5808", Err(NotMoney::OutOfRange)),
@@ -183,6 +208,29 @@ mod tests {
         for text in ["99.99", "1e400", "-5", "0.00001"] {
             let amount: Amount = serde_json::from_str(text).unwrap();
             assert_eq!(serde_json::to_string(&amount).unwrap(), text.replace("1e400", "1e+400"));
+        }
+    }
+
+    #[test]
+    fn whole_numbers_are_read_however_they_are_written() {
+        let rows = [
+            ("2", Some(2)),
+            ("-2", Some(-2)),
+            ("2.0", Some(2)),
+            ("2.00000000000000000000000000000000000", Some(2)),
+            ("2e3", Some(2_000)),
+            ("20e-1", Some(2)),
+            ("100000000000000000000", Some(i64::MAX)),
+            ("-100000000000000000000", Some(i64::MIN)),
+            ("100000000000000000000000000000000000", Some(i64::MAX)),
+            ("1e400", Some(i64::MAX)),
+            ("1.5", None),
+            ("1e-400", None),
+            ("\"2\"", None),
+            ("null", None),
+        ];
+        for (text, expected) in rows {
+            assert_eq!(whole(&mut serde_json::Deserializer::from_str(text)).ok(), expected, "{text}");
         }
     }
 

@@ -7,6 +7,7 @@ mod contact;
 mod currency;
 mod id;
 mod message;
+pub mod object;
 mod payload;
 mod schema;
 mod timestamp;

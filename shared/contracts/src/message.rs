@@ -3,7 +3,6 @@
 use crate::{EventType, OrderId, Payload, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use uuid::Uuid;
@@ -53,7 +52,7 @@ struct Read<'a> {
     #[serde(borrow, rename = "timestamp")]
     _timestamp: Cow<'a, str>,
     #[serde(borrow)]
-    payload: &'a RawValue,
+    payload: Option<&'a RawValue>,
 }
 
 impl Envelope {
@@ -98,9 +97,6 @@ pub enum BadMessage {
     /// A payload that lacks a field, or holds one of another type.
     #[error("the payload of {0} cannot be read: {1}")]
     Payload(&'static str, String),
-    /// A text with the character NUL, which PostgreSQL stores in none.
-    #[error("a text of {0} holds the character NUL, which cannot be stored")]
-    Nul(&'static str),
     /// A key that does not name the order.
     #[error("the key {key:?} is not the orderId {order}")]
     WrongKey {
@@ -114,36 +110,45 @@ pub enum BadMessage {
 /// Reads a message as it came from a topic.
 pub fn decode(topic: &str, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<Decoded, BadMessage> {
     let value = value.filter(|value| !value.is_empty()).ok_or(BadMessage::NoValue)?;
-    let text = std::str::from_utf8(value).map_err(BadMessage::NotUtf8)?;
-    let envelope: Read<'_> = serde_json::from_str(text).map_err(|error| BadMessage::Envelope(error.to_string()))?;
+    let text = without_nul(std::str::from_utf8(value).map_err(BadMessage::NotUtf8)?);
+    // serde would also take the fields of an object from an array, in their order.
+    let object = |json: &str| json.trim_start().starts_with('{').then_some(()).ok_or("not an object".to_owned());
+    object(&text).map_err(BadMessage::Envelope)?;
+    let envelope: Read<'_> = serde_json::from_str(&text).map_err(|error| BadMessage::Envelope(error.to_string()))?;
     if envelope.version.split('.').next() != Some("1") {
         return Err(BadMessage::UnknownVersion(envelope.version.into_owned()));
     }
     let Some(event_type) = EventType::find(topic, &envelope.event_type) else {
         return Ok(Decoded::UnknownType(envelope.event_type.into_owned()));
     };
-    let payload = event_type
-        .parse(envelope.payload.get())
-        .map_err(|error| BadMessage::Payload(event_type.name(), error.to_string()))?;
-    let correlation_id = envelope.correlation_id.unwrap_or_default();
-    // Such a text is rare, and may be in a field that nobody reads.
-    if text.contains("\\u0000") && (correlation_id.contains('\0') || holds_nul(&serde_json::json!(payload))) {
-        return Err(BadMessage::Nul(event_type.name()));
-    }
+    let payload = envelope.payload.ok_or_else(|| BadMessage::Envelope("missing field `payload`".to_owned()))?.get();
+    let payload = object(payload)
+        .and_then(|()| event_type.parse(payload).map_err(|error| error.to_string()))
+        .map_err(|why| BadMessage::Payload(event_type.name(), why))?;
     let key = String::from_utf8_lossy(key.unwrap_or_default());
     if Uuid::try_parse(&key) != Ok(payload.order_id().0) {
         return Err(BadMessage::WrongKey { key: key.into_owned(), order: payload.order_id() });
     }
-    Ok(Decoded::Event(Envelope { event_id: envelope.event_id, correlation_id, payload }))
+    Ok(Decoded::Event(Envelope {
+        event_id: envelope.event_id,
+        correlation_id: envelope.correlation_id.unwrap_or_default(),
+        payload,
+    }))
 }
 
-fn holds_nul(value: &Value) -> bool {
-    match value {
-        Value::String(text) => text.contains('\0'),
-        Value::Array(values) => values.iter().any(holds_nul),
-        Value::Object(fields) => fields.values().any(holds_nul),
-        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+/// JSON with U+FFFD in place of the character NUL, which PostgreSQL stores in no text: its escape is the one way in.
+fn without_nul(json: &str) -> Cow<'_, str> {
+    const NUL: &str = "\\u0000";
+    let mut whole = Cow::Borrowed(json);
+    let mut from = 0;
+    while let Some(at) = whole[from..].find(NUL).map(|at| from + at) {
+        let escaped = whole[..at].bytes().rev().take_while(|byte| *byte == b'\\').count() % 2 == 1;
+        if !escaped {
+            whole.to_mut().replace_range(at..at + NUL.len(), "\\ufffd");
+        }
+        from = at + NUL.len();
     }
+    whole
 }
 
 #[cfg(test)]

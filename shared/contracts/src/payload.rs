@@ -1,6 +1,6 @@
 //! The payloads, one struct per event type, field for field as `docs/messages.md` lists them.
 
-use crate::{Amount, Contact, Money, OrderId, PaymentId, RefundId, ReservationId, is_iso4217, schema};
+use crate::{Amount, Contact, Money, OrderId, PaymentId, RefundId, ReservationId, amount, is_iso4217, object, schema};
 use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +28,7 @@ pub struct OrderLine {
     /// What is ordered.
     pub product_id: String,
     /// How many; a foreign service may send an impossible number.
+    #[serde(deserialize_with = "amount::whole")]
     pub quantity: i64,
     /// The price of one.
     pub unit_price: Amount,
@@ -47,6 +48,7 @@ pub struct OrderCreated {
     #[schemars(extend("pattern" = "^[A-Z]{3}$"))]
     pub currency: String,
     /// What is ordered.
+    #[serde(deserialize_with = "object::list")]
     pub items: Vec<OrderLine>,
     /// How to reach the customer, if the order came with it.
     #[serde(default, deserialize_with = "crate::contact::read", skip_serializing_if = "Option::is_none")]
@@ -121,8 +123,10 @@ pub struct ReservedLine {
     /// What is held.
     pub product_id: String,
     /// How many were ordered.
+    #[serde(deserialize_with = "amount::whole")]
     pub quantity: i64,
     /// How many are held: all, since a reservation is all or nothing.
+    #[serde(deserialize_with = "amount::whole")]
     pub reserved_quantity: i64,
 }
 
@@ -133,8 +137,10 @@ pub struct MissingLine {
     /// What is missing.
     pub product_id: String,
     /// How many the order needs, over all its lines.
+    #[serde(deserialize_with = "amount::whole")]
     pub requested_quantity: i64,
     /// How many there were.
+    #[serde(deserialize_with = "amount::whole")]
     pub available_quantity: i64,
 }
 
@@ -147,6 +153,7 @@ pub struct InventoryReserved {
     /// The order.
     pub order_id: OrderId,
     /// What is held.
+    #[serde(deserialize_with = "object::list")]
     pub items: Vec<ReservedLine>,
 }
 
@@ -159,6 +166,7 @@ pub struct InventoryFailed {
     /// Why, for people.
     pub reason: String,
     /// The products of which there is too little.
+    #[serde(deserialize_with = "object::list")]
     pub items: Vec<MissingLine>,
 }
 
@@ -286,6 +294,7 @@ pub struct InventoryReleased {
     /// The order.
     pub order_id: OrderId,
     /// What was held.
+    #[serde(deserialize_with = "object::list")]
     pub items: Vec<ReservedLine>,
     /// Why, for people.
     pub reason: String,

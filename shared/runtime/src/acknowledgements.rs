@@ -31,6 +31,11 @@ impl Acknowledgements {
         next
     }
 
+    /// The last of them.
+    pub fn last(&self) -> Option<i64> {
+        self.in_flight.back().map(|(offset, _)| *offset)
+    }
+
     /// Whether nothing is in flight.
     pub fn is_idle(&self) -> bool {
         self.in_flight.is_empty()

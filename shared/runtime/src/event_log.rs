@@ -92,19 +92,43 @@ pub struct Subscription {
     pub membership: Arc<dyn Membership>,
 }
 
+/// What comes of a partition.
+#[derive(Clone, Debug)]
+pub enum Read {
+    /// A record.
+    Record(Arc<Record>),
+    /// There is nothing to be dealt with at this position: it is the log's own, such as the end of a transaction.
+    Nothing(Position),
+}
+
+impl<R: Into<Arc<Record>>> From<R> for Read {
+    fn from(record: R) -> Self {
+        Read::Record(record.into())
+    }
+}
+
 /// The records of a subscription. Bounded: when nobody takes them, the log waits (and keeps its membership meanwhile).
 /// Records of partitions that were taken away since they were read are left out: their next owner has them.
 pub struct Records {
-    waiting: mpsc::Receiver<(u64, Arc<Record>)>,
+    waiting: mpsc::Receiver<(u64, Read)>,
     generation: Arc<AtomicU64>,
 }
 
 impl Records {
-    /// The next record; none when the subscription has ended. Can be cancelled without loss.
+    /// The next that comes; none when the subscription has ended. Can be cancelled without loss.
+    pub async fn read(&mut self) -> Option<Read> {
+        loop {
+            let (generation, read) = self.waiting.recv().await?;
+            if generation == self.generation.load(Ordering::SeqCst) {
+                return Some(read);
+            }
+        }
+    }
+
+    /// The next record, for who keeps no count of what it has passed.
     pub async fn next(&mut self) -> Option<Arc<Record>> {
         loop {
-            let (generation, record) = self.waiting.recv().await?;
-            if generation == self.generation.load(Ordering::SeqCst) {
+            if let Read::Record(record) = self.read().await? {
                 return Some(record);
             }
         }
@@ -115,7 +139,7 @@ impl Records {
 #[derive(Clone)]
 pub struct Deliveries {
     changes: mpsc::UnboundedSender<Change>,
-    records: mpsc::Sender<(u64, Arc<Record>)>,
+    records: mpsc::Sender<(u64, Read)>,
     generation: Arc<AtomicU64>,
 }
 
@@ -155,12 +179,12 @@ impl Deliveries {
 }
 
 /// Room for one record.
-pub struct Room<'a>(mpsc::Permit<'a, (u64, Arc<Record>)>);
+pub struct Room<'a>(mpsc::Permit<'a, (u64, Read)>);
 
 impl Room<'_> {
-    /// Delivers a record that was read in this generation.
-    pub fn put(self, generation: u64, record: impl Into<Arc<Record>>) {
-        self.0.send((generation, record.into()));
+    /// Delivers what was read in this generation.
+    pub fn put(self, generation: u64, read: impl Into<Read>) {
+        self.0.send((generation, read.into()));
     }
 }
 
@@ -216,6 +240,14 @@ pub trait EventLog: Send + Sync + 'static {
 
     /// The number of the partition into which records of this key go, in every topic; none while that is not known.
     fn partition_of(&self, key: &[u8]) -> Option<i32>;
+}
+
+/// Whether the partitions of a group stand still, for want of room.
+fn say_paused(group: &str, paused: bool) {
+    // A service has more than one group: its own, and that of its dead letters.
+    let (service, _) = group.split_once('.').unwrap_or((group, ""));
+    let labels = [("service", service.to_owned()), ("group", group.to_owned())];
+    metrics::gauge!("kafka_consumer_paused", &labels).set(f64::from(u8::from(paused)));
 }
 
 /// The dead letters of a topic are on a topic of its name with this behind it.

@@ -10,7 +10,6 @@ mod dashboard;
 mod dead_letters;
 mod edge;
 mod newest;
-pub mod object;
 mod operations;
 mod parts;
 mod prefer;
@@ -30,7 +29,7 @@ pub use newest::Page;
 pub use operations::Operations;
 pub use parts::PartsApi;
 pub use prefer::Wait;
-pub use problem::{FieldError, Fields, Problem, Refusal};
+pub use problem::{FieldError, FieldFault, Fields, Problem, Refusal};
 pub use server::{HttpServer, Stopping};
 
 use crate::actors::Wiring;

@@ -66,10 +66,9 @@ impl Standing {
 
 impl Client {
     /// Of the system with order-service at `url`.
-    pub(super) fn new(url: &str, inventory: Option<&str>, mix: Mix) -> Result<Self> {
-        let base = Url::parse(url).with_context(|| format!("--url {url:?}"))?;
+    pub(super) fn new(base: &Url, inventory: Option<Url>, mix: Mix) -> Result<Self> {
         let inventory = match inventory {
-            Some(url) => Url::parse(url).with_context(|| format!("--inventory-url {url:?}"))?,
+            Some(inventory) => inventory,
             None => {
                 let mut inventory = base.clone();
                 let port = base.port_or_known_default().and_then(|port| port.checked_add(2));
@@ -94,7 +93,7 @@ impl Client {
         }
         let reply = request.body(self.order(n)).send().await.context("POST /api/orders")?;
         match reply.status() {
-            StatusCode::ACCEPTED => Ok(Placed::Accepted(reply.json().await?)),
+            StatusCode::OK | StatusCode::ACCEPTED => Ok(Placed::Accepted(reply.json().await?)),
             StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => Ok(Placed::Refused(retry_after(&reply))),
             status => bail!("POST /api/orders answered {status}: {}", reply.text().await.unwrap_or_default()),
         }

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -17,8 +18,14 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// One order in so many is asked for the 202 alone, and then for its end; the others are asked for their end at once,
 /// which takes one request less.
 const APART: u64 = 8;
+/// Orders at a time, if nobody says how many.
+pub(super) const AT_A_TIME: u32 = 512;
 /// Orders under way at a given rate, beyond which the system does not keep up.
 const OVERRUN: usize = 100_000;
+/// How often the bar moves,
+const STEP: Duration = Duration::from_millis(250);
+/// and a line is written where there is none.
+const LINE: Duration = Duration::from_secs(5);
 /// How often the stock is looked at.
 const TOP_UP: Duration = Duration::from_secs(5);
 /// The pause before asking again a system that does not wait for an order's end.
@@ -75,7 +82,7 @@ impl Load {
     }
 
     /// Places the orders, and waits for the end of each.
-    pub(super) async fn run(self: Arc<Self>, rate: Option<u64>, concurrency: u64) -> Result<Measured> {
+    pub(super) async fn run(self: Arc<Self>, rate: Option<u64>, concurrency: Option<u32>) -> Result<Measured> {
         *self.lock() = Some(Measured::new()?);
         let _shown = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&self).show()?));
         let stocked = Arc::clone(&self);
@@ -87,8 +94,8 @@ impl Load {
             }
         }));
         match rate {
-            Some(rate) => self.open_loop(rate).await?,
-            None => self.closed_loop(concurrency).await?,
+            Some(rate) => self.open_loop(rate, concurrency).await?,
+            None => self.closed_loop(concurrency.unwrap_or(AT_A_TIME)).await?,
         }
         let measured = self.lock().take();
         let Some(mut measured) = measured else { bail!("a measurement runs once") };
@@ -97,7 +104,7 @@ impl Load {
     }
 
     /// Always so many orders between their POST and their end.
-    async fn closed_loop(self: &Arc<Self>, concurrency: u64) -> Result<()> {
+    async fn closed_loop(self: &Arc<Self>, concurrency: u32) -> Result<()> {
         let mut workers = JoinSet::new();
         for _ in 0..concurrency {
             let load = Arc::clone(self);
@@ -113,19 +120,24 @@ impl Load {
         join(workers).await
     }
 
-    /// So many orders per second, however long they take. One that is told to come back is not sent again.
-    async fn open_loop(self: &Arc<Self>, rate: u64) -> Result<()> {
+    /// So many orders per second, however long they take, as far as there may be so many. One that is told to come back is
+    /// not sent again.
+    async fn open_loop(self: &Arc<Self>, rate: u64, concurrency: Option<u32>) -> Result<()> {
         let mut orders = JoinSet::new();
+        let places = Arc::new(Semaphore::new(concurrency.map_or(OVERRUN, |places| places as usize)));
         while let Some(n) = self.next() {
             let intended = self.started + Duration::from_nanos(n.saturating_mul(1_000_000_000) / rate);
             tokio::time::sleep_until(intended.into()).await;
-            let load = Arc::clone(self);
-            orders.spawn(async move { load.order(n, intended).await.map(drop) });
+            let (load, place) = (Arc::clone(self), Arc::clone(&places).acquire_owned().await?);
+            orders.spawn(async move {
+                let _place = place;
+                load.order(n, intended).await.map(drop)
+            });
             while let Some(ended) = orders.try_join_next() {
                 ended??;
             }
             ensure!(
-                orders.len() < OVERRUN,
+                concurrency.is_some() || orders.len() < OVERRUN,
                 "{OVERRUN} orders are under way: the system does not keep up with {rate}/s"
             );
         }
@@ -196,15 +208,21 @@ impl Load {
         };
         let style = ProgressStyle::with_template("{bar:40} {pos}/{len} {msg}")?;
         let bar = ProgressBar::new(length).with_style(style);
+        // Where there is no terminal for a bar, a line now and then.
+        let lines = bar.is_hidden();
+        let pause = if lines { LINE } else { STEP };
         Ok(async move {
             loop {
-                tokio::time::sleep(Duration::from_millis(250)).await;
+                tokio::time::sleep(pause).await;
                 let (ended, elapsed) = (self.ended.load(Ordering::Relaxed), self.started.elapsed());
                 bar.set_position(match self.extent {
                     Extent::Orders(_) => ended,
                     Extent::Time(_) => elapsed.as_secs().min(length),
                 });
                 let rate = u128::from(ended) * 1_000 / elapsed.as_millis().max(1);
+                if lines {
+                    eprintln!("{} of {length} {unit}; {ended} orders final, {rate}/s", bar.position());
+                }
                 bar.set_message(format!("{unit}; {ended} orders final, {rate}/s"));
             }
         })

@@ -1,8 +1,8 @@
 //! What the bench says in the end.
 
 use super::BenchSettings;
-use super::load::Measured;
-use anyhow::Result;
+use super::load::{AT_A_TIME, Measured};
+use anyhow::{Context, Result};
 use clap::ValueEnum;
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ pub(super) fn report(settings: &BenchSettings, measured: &Measured) -> Result<()
     let (placed, completed) = (per_second(orders, measured.placing), per_second(orders, measured.elapsed));
     let load = match settings.rate {
         Some(rate) => format!("{rate} per second"),
-        None => format!("{} at a time", settings.concurrency),
+        None => format!("{} at a time", settings.concurrency.unwrap_or(AT_A_TIME)),
     };
     println!("{orders} orders final in {:.1?}, {load}: placed {placed}/s, completed {completed}/s", measured.elapsed);
     print!("{:<15}", "latency, ms");
@@ -34,7 +34,7 @@ pub(super) fn report(settings: &BenchSettings, measured: &Measured) -> Result<()
             "orders": orders,
             "seconds": measured.elapsed.as_secs_f64(),
             "ordersPerSecond": {"placed": placed, "completed": completed},
-            "concurrency": settings.rate.is_none().then_some(settings.concurrency),
+            "concurrency": settings.concurrency.or(settings.rate.is_none().then_some(AT_A_TIME)),
             "rate": settings.rate,
             "products": settings.products.to_possible_value().as_ref().map(|value| value.get_name()),
             "lines": settings.lines,
@@ -42,7 +42,7 @@ pub(super) fn report(settings: &BenchSettings, measured: &Measured) -> Result<()
             "statuses": measured.statuses,
             "refused": measured.refused,
         });
-        std::fs::write(file, serde_json::to_vec_pretty(&result)?)?;
+        std::fs::write(file, serde_json::to_vec_pretty(&result)?).with_context(|| file.display().to_string())?;
     }
     Ok(())
 }

@@ -23,8 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const PATIENCE_WITH_THE_FIRST: Duration = Duration::from_secs(5);
 
 /// Whether one of these entity tags is that of this version, by the strong comparison of RFC 9110.
-pub(super) fn matches(if_match: &str, version: i64) -> bool {
-    if_match.split(',').any(|tag| tag.trim() == etag(version))
+pub(super) fn matches(tags: &str, version: i64) -> bool {
+    tags.split(',').any(|tag| tag.trim() == etag(version))
 }
 
 /// 412.

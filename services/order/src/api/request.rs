@@ -2,10 +2,10 @@
 
 use super::amount;
 use crate::saga::Details;
-use contracts::{Contact, Money, OrderLine, is_iso4217};
+use contracts::{Contact, Money, OrderLine, is_iso4217, object};
 use poem_openapi::Object;
 use poem_openapi::types::Example;
-use runtime::http::{Fields, JsonAmount, Refusal, object};
+use runtime::http::{FieldFault, Fields, JsonAmount, Refusal};
 use serde::Deserialize;
 use url::Url;
 
@@ -61,17 +61,27 @@ impl From<Contact> for ContactView {
 impl ContactView {
     fn check(self, fields: &mut Fields) -> Option<Contact> {
         if let Some(email) = &self.email {
-            fields.check(email.len() <= Contact::MAX_EMAIL, "/contact/email", "must have at most 254 characters");
+            fields.check(
+                email.len() <= Contact::MAX_EMAIL,
+                "/contact/email",
+                FieldFault::TooLong,
+                "must have at most 254 characters",
+            );
             let parts = email.rsplit_once('@').filter(|(local, domain)| !local.is_empty() && !domain.is_empty());
             let is_address = parts.is_some() && !email.chars().any(|c| c.is_whitespace() || c.is_control());
-            fields.check(is_address, "/contact/email", "must be an address, such as name@example.org");
+            fields.check(
+                is_address,
+                "/contact/email",
+                FieldFault::Invalid,
+                "must be an address, such as name@example.org",
+            );
         }
         if let Some(text) = &self.webhook_url {
             let fits = text.len() <= Contact::MAX_WEBHOOK_URL;
-            fields.check(fits, "/contact/webhookUrl", "must have at most 2000 characters");
+            fields.check(fits, "/contact/webhookUrl", FieldFault::TooLong, "must have at most 2000 characters");
             let is_url = Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
             let is_url = is_url && !text.chars().any(char::is_control);
-            fields.check(is_url, "/contact/webhookUrl", "must be an http or https URL");
+            fields.check(is_url, "/contact/webhookUrl", FieldFault::Invalid, "must be an http or https URL");
         }
         let ContactView { email, webhook_url } = self;
         (email.is_some() || webhook_url.is_some()).then_some(Contact { email, webhook_url })
@@ -115,36 +125,56 @@ impl NewOrder {
     pub(super) fn check(self) -> Result<Details, Refusal> {
         let mut fields = Fields::default();
         fields.check_text(&self.customer_id, "/customerId");
-        fields.check(is_iso4217(&self.currency), "/currency", "must be a three-letter code of ISO 4217, such as USD");
+        fields.check(
+            is_iso4217(&self.currency),
+            "/currency",
+            FieldFault::Invalid,
+            "must be a three-letter code of ISO 4217, such as USD",
+        );
         let lines = self.items.len();
-        fields.check(lines > 0, "/items", "must not be empty");
-        fields.check(lines <= MAX_LINES, "/items", format!("must have at most {MAX_LINES} lines"));
+        fields.check(lines > 0, "/items", FieldFault::Empty, "must not be empty");
+        fields.check(lines <= MAX_LINES, "/items", FieldFault::TooLong, format!("must have at most {MAX_LINES} lines"));
         let mut sum = 0_i128;
         for (i, line) in self.items.iter().enumerate() {
             fields.check_text(&line.product_id, &format!("/items/{i}/productId"));
             let deliverable = (1..=contracts::MAX_QUANTITY).contains(&line.quantity);
             let most = contracts::MAX_QUANTITY;
-            fields.check(deliverable, format!("/items/{i}/quantity"), format!("must be from 1 to {most}"));
+            fields.check(
+                deliverable,
+                format!("/items/{i}/quantity"),
+                FieldFault::OutOfRange,
+                format!("must be from 1 to {most}"),
+            );
             let price = line.unit_price.money();
             let pointer = format!("/items/{i}/unitPrice");
             match price {
                 Ok(price) => {
-                    fields.check(price >= Money::ZERO, pointer, "must not be negative");
+                    fields.check(price >= Money::ZERO, pointer, FieldFault::OutOfRange, "must not be negative");
                     if deliverable {
                         sum += i128::from(price.ten_thousandths()) * i128::from(line.quantity);
                     }
                 }
-                Err(why) => fields.check(false, pointer, why),
+                Err(why) => fields.check(false, pointer, FieldFault::OutOfRange, why),
             }
         }
         let total = self.total_amount.money();
         match &total {
             Ok(total) => {
-                fields.check(total.ten_thousandths() >= 100, "/totalAmount", "must be at least 0.01");
+                fields.check(
+                    total.ten_thousandths() >= 100,
+                    "/totalAmount",
+                    FieldFault::OutOfRange,
+                    "must be at least 0.01",
+                );
                 let covers = i128::from(total.ten_thousandths()) >= sum;
-                fields.check(covers, "/totalAmount", "must not be less than the sum of the lines");
+                fields.check(
+                    covers,
+                    "/totalAmount",
+                    FieldFault::OutOfRange,
+                    "must not be less than the sum of the lines",
+                );
             }
-            Err(why) => fields.check(false, "/totalAmount", why),
+            Err(why) => fields.check(false, "/totalAmount", FieldFault::OutOfRange, why),
         }
         let contact = self.contact.and_then(|contact| contact.check(&mut fields));
         fields.finish()?;
@@ -206,7 +236,12 @@ pub(super) fn key(header: &str) -> Result<&str, Refusal> {
     let key = bare.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(bare);
     let mut fields = Fields::default();
     let is_fine = (1..=KEY_LIMIT).contains(&key.len()) && key.bytes().all(|byte| (b' '..=b'~').contains(&byte));
-    fields.check(is_fine, "Idempotency-Key", format!("must be 1 to {KEY_LIMIT} visible ASCII characters"));
+    fields.check(
+        is_fine,
+        "Idempotency-Key",
+        FieldFault::Invalid,
+        format!("must be 1 to {KEY_LIMIT} visible ASCII characters"),
+    );
     fields.finish()?;
     Ok(key)
 }

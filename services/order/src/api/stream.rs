@@ -25,6 +25,8 @@ use tokio::sync::{OwnedSemaphorePermit, broadcast};
 pub(crate) const STREAMS: usize = 2_000;
 /// Something is sent this often, so that nobody on the way takes the connection for dead.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// The pause before asking a database again that did not answer.
+const AGAIN: Duration = Duration::from_secs(1);
 /// Changes that a stream remembers having read from the database.
 const REMEMBERED: usize = 10_000;
 
@@ -163,7 +165,14 @@ impl Api {
         let views = changed
             .filter_map(move |()| {
                 let api = Arc::clone(&api);
-                async move { api.find(order).await.ok().flatten() }
+                async move {
+                    loop {
+                        match api.find(order).await {
+                            Ok(found) => return found,
+                            Err(_) => tokio::time::sleep(AGAIN).await,
+                        }
+                    }
+                }
             })
             .filter(move |found| {
                 let fresh = found.version > seen;

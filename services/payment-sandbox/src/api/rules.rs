@@ -4,7 +4,7 @@ use crate::faults::{Fault, Rule};
 use crate::ledger::Kind;
 use poem_openapi::types::Example;
 use poem_openapi::{Enum, Object};
-use runtime::http::Fields;
+use runtime::http::{FieldFault, Fields};
 use serde::Deserialize;
 use std::time::Duration;
 
@@ -90,9 +90,14 @@ const MAX_DELAY_MS: u64 = 600_000;
 impl FaultRule {
     pub(super) fn check(self, place: usize, fields: &mut Fields) -> Rule {
         let percent = self.probability.unwrap_or(100);
-        fields.check(percent <= 100, format!("/{place}/probability"), "must be from 0 to 100");
+        fields.check(percent <= 100, format!("/{place}/probability"), FieldFault::OutOfRange, "must be from 0 to 100");
         let delay = self.delay_ms.unwrap_or(DELAY_MS);
-        fields.check(delay <= MAX_DELAY_MS, format!("/{place}/delayMs"), format!("must be at most {MAX_DELAY_MS}"));
+        fields.check(
+            delay <= MAX_DELAY_MS,
+            format!("/{place}/delayMs"),
+            FieldFault::OutOfRange,
+            format!("must be at most {MAX_DELAY_MS}"),
+        );
         let delay = Duration::from_millis(delay);
         Rule {
             on: match self.on {

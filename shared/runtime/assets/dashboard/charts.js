@@ -28,15 +28,15 @@ const ORDERS = {
     line("cancelled", "--warn", "cancelled"),
   ],
 };
-const POST = { title: "Answer to POST /api/orders", unit: "seconds", format: seconds, lines: latency("post") };
+const POST = { title: "Answer to POST /api/orders", unit: "time", format: seconds, lines: latency("post") };
 
 export const SYSTEM_CHARTS = [
   ORDERS,
-  { title: "Accepted until confirmed", unit: "seconds", format: seconds, lines: latency("duration") },
+  { title: "Accepted until confirmed", unit: "time", format: seconds, lines: latency("duration") },
   POST,
   {
     title: "Journal commit, p99",
-    unit: "seconds",
+    unit: "time",
     format: seconds,
     lines: perService("commit").map((one) => ({ ...one, pick: p99 })),
   },
@@ -45,8 +45,8 @@ export const SYSTEM_CHARTS = [
 ];
 
 const common = [
-  { title: "Journal commit", unit: "seconds", format: seconds, lines: latency("commit") },
-  { title: "Time in a mailbox, all actors", unit: "seconds", format: seconds, lines: latency("wait") },
+  { title: "Journal commit", unit: "time", format: seconds, lines: latency("commit") },
+  { title: "Time in a mailbox, all actors", unit: "time", format: seconds, lines: latency("wait") },
   { title: "Outbox", unit: "events not yet on the log", format: count, lines: [line("pending", "--line-1", "outbox")] },
   { title: "Consumer lag, all topics", unit: "messages", format: count, lines: [line("behind", "--line-1", "lag")] },
   { title: "Order actors in memory", unit: "actors", format: count, lines: [line("live", "--line-1", "live")] },
@@ -57,7 +57,7 @@ const committed = {
   format: perSecond,
   lines: [line("events", "--line-1", "events")],
 };
-const http = { title: "HTTP answers, all routes", unit: "seconds", format: seconds, lines: latency("http") };
+const http = { title: "HTTP answers, all routes", unit: "time", format: seconds, lines: latency("http") };
 const sent = {
   title: "Notices sent",
   unit: "per second",
@@ -197,6 +197,6 @@ function figure(spec, lines, x) {
       mount: (element) => (element.$chart = new Chart(element, spec)),
       fresh: (element) => element.$chart.show([x, ...lines]),
     }),
-    isEmpty && h("p", { class: "plot-empty" }, "Nothing of this in the last 5 minutes"),
+    isEmpty && h("p", { class: "plot-empty" }, "Nothing of this was recorded in the last 5 minutes. It is recorded while a dashboard is open."),
   );
 }

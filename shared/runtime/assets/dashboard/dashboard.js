@@ -199,13 +199,15 @@ function connectAgain() {
   draw();
 }
 
-askForKeyWith((status) =>
+askForKeyWith((status, hasKey) =>
   ask({
     title: "This service asks who you are",
     text: [
       status === 403
         ? "That key is known, but may not see this: it must be an operator's."
-        : "Give an operator's API key or token. It stays in this tab only, until the tab is closed.",
+        : hasKey
+          ? "The service does not accept that key or token, or not any more. Give another one of an operator."
+          : "Give an operator's API key or token. It stays in this tab only, until the tab is closed.",
     ],
     field: { label: "Key or token", type: "password", isRequired: true },
     button: "Continue",

@@ -57,8 +57,18 @@ export function clock(iso) {
 
 export const moment = (iso) => new Date(iso).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "medium" });
 
-export const money = (amount, currency) =>
-  `${amount.toLocaleString("en", { minimumFractionDigits: 2, maximumFractionDigits: 4 })} ${currency}`;
+const amounts = new Intl.NumberFormat("en", { minimumFractionDigits: 2, maximumFractionDigits: 4 });
+const AMOUNTS = new Set(["amount", "totalAmount", "unitPrice"]);
+
+/** Of a decimal's digits, to the last of them; of a number, as far as it holds them. */
+export const amount = (digits) => amounts.format(digits);
+export const money = (digits, currency) => `${amount(digits)} ${currency}`;
+
+/** JSON with amounts as the digits they were sent with, where the browser tells them: its numbers are rounded. */
+export const exactJson = (text) =>
+  JSON.parse(text, (key, value, context) =>
+    typeof value === "number" && AMOUNTS.has(key) ? (context?.source ?? value) : value,
+  );
 
 /** `order-service` → `order`; `AWAITING_PAYMENT` → `awaiting payment`. */
 export const shortName = (service) => service.replace(/-service$/, "");

@@ -2,7 +2,7 @@
 
 import { cancelOrder } from "./actions.js";
 import { h } from "./dom.js";
-import { moment, money, seconds, words } from "./format.js";
+import { amount, moment, money, seconds, words } from "./format.js";
 import { statusTone } from "./lanes.js";
 import { diagram, entries } from "./order-lanes.js";
 import { badge, empty, facts, section, table } from "./pieces.js";
@@ -142,7 +142,7 @@ export function orderView(context, id) {
               cells: [
                 item.productId,
                 item.quantity.toLocaleString("en"),
-                item.unitPrice.toLocaleString("en", { minimumFractionDigits: 2 }),
+                amount(item.unitPrice),
               ],
             })),
           }),

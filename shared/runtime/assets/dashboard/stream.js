@@ -1,5 +1,6 @@
 // Requests to our own origin, with the key that the operator gave, if one is wanted.
 
+import { exactJson } from "./format.js";
 import { eventParser } from "./sse.js";
 
 const KEY = "dashboard-key";
@@ -18,10 +19,10 @@ export function allowAsking() {
   isDeclined = false;
 }
 
-async function newKey(status) {
+async function newKey(status, hasKey) {
   if (isDeclined) return null;
   // However many requests are refused, there is one question.
-  asking ??= ask(status).then((key) => {
+  asking ??= ask(status, hasKey).then((key) => {
     if (key) sessionStorage.setItem(KEY, key);
     isDeclined = !key;
     asking = null;
@@ -37,14 +38,14 @@ async function send(path, options) {
     const response = await fetch(path, { ...options, headers });
     if (response.status !== 401 && response.status !== 403) return response;
     // Somebody may have given a better one while this was on its way.
-    if (sessionStorage.getItem(KEY) === key && !(await newKey(response.status))) return response;
+    if (sessionStorage.getItem(KEY) === key && !(await newKey(response.status, key !== null))) return response;
   }
 }
 
 /** What is at a path, as JSON; an error with the problem's words and status if it is refused. */
 async function request(path, options = {}) {
   const response = await send(path, options);
-  const body = await response.json().catch(() => null);
+  const body = await response.text().then(exactJson).catch(() => null);
   if (response.ok) return body;
   const error = new Error(body?.detail ?? `The service answered ${response.status}.`);
   error.status = response.status;

@@ -10,13 +10,13 @@ mod reading;
 use super::Wiring;
 use super::mailbox::{Mail, Mailbox};
 use super::publisher::PublisherMessage;
-use crate::event_log::{Change, Extent, LogError, Membership, Position, Record};
+use crate::event_log::{Change, Extent, LogError, Membership, Position, Read, Record};
 use crate::health::Part;
 use crate::saga::Saga;
 use async_trait::async_trait;
 use contracts::{Decoded, decode};
 pub use message::count_nothing;
-use message::{InFlight, caused, count_ignored, dead_letter, give};
+use message::{InFlight, REASONS, caused, count_dead_letters, count_ignored, dead_letter, give};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use reading::Reading;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -53,6 +53,8 @@ pub enum ConsumerMessage {
     Joined(Arc<dyn Membership>),
     /// From the log: a record, with its place in the window.
     Read(Arc<Record>, OwnedSemaphorePermit),
+    /// From the log: there is nothing to be dealt with here.
+    Passed(Position),
     /// From the log: something about the group.
     Changed(Change),
     /// A record was dealt with.
@@ -132,15 +134,27 @@ async fn feed<S: Saga>(wiring: Arc<Wiring<S>>, consumer: Mailbox<ConsumerMessage
         let next_record = async {
             wiring.health.until_reading_helps().await;
             let permit = Arc::clone(&window).acquire_owned().await.ok()?;
-            Some((subscription.records.next().await?, permit))
+            Some(match subscription.records.read().await? {
+                Read::Record(record) => ConsumerMessage::Read(record, permit),
+                Read::Nothing(at) => ConsumerMessage::Passed(at),
+            })
         };
         let message = tokio::select! {
             biased;
             () = quiet.cancelled(), if !quiet.is_cancelled() => continue,
             change = subscription.changes.recv() => change.map(ConsumerMessage::Changed),
-            read = next_record, if !quiet.is_cancelled() => read.map(|(record, permit)| ConsumerMessage::Read(record, permit)),
+            read = next_record, if !quiet.is_cancelled() => read,
         };
-        open = message.is_some_and(|message| consumer.cast(message).is_ok());
+        open = match message {
+            Some(message) => consumer.cast(message).is_ok(),
+            None => {
+                if !quiet.is_cancelled() {
+                    let _ =
+                        consumer.cast(ConsumerMessage::Changed(Change::Broken("the subscription has ended".into())));
+                }
+                false
+            }
+        };
     }
 }
 
@@ -256,6 +270,10 @@ impl<S: Saga> Actor for Consumer<S> {
     async fn pre_start(&self, myself: ActorRef<Mail<ConsumerMessage>>, (): ()) -> Result<Reading, ActorProcessingErr> {
         let myself = self.wiring.consumer.mailbox(myself);
         myself.send_interval(LOOK, || ConsumerMessage::Look);
+        // A rate of what has not happened yet is 0, and not unknown.
+        for event_type in S::READS {
+            REASONS.iter().for_each(|reason| count_dead_letters::<S>(event_type.topic(), reason, 0));
+        }
         let quiet = CancellationToken::new();
         let feed = tokio::spawn(feed::<S>(Arc::clone(&self.wiring), myself, quiet.clone()));
         Ok(Reading {
@@ -282,6 +300,7 @@ impl<S: Saga> Actor for Consumer<S> {
         match message {
             ConsumerMessage::Joined(member) => reading.member = Some(member),
             ConsumerMessage::Read(record, permit) => self.receive(&myself, reading, record, permit),
+            ConsumerMessage::Passed(at) => reading.pass(&at),
             ConsumerMessage::Changed(change) => self.changed(reading, change)?,
             ConsumerMessage::Finished(at) => reading.finish(&at),
             ConsumerMessage::CatchUp(reply) => self.catch_up(myself.clone(), reading, reply),

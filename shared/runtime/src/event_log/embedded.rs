@@ -8,6 +8,7 @@ mod topic;
 
 use super::{
     Change, Deliveries, EventLog, Extent, LogError, Membership, NewRecord, Partition, Position, Record, Subscription,
+    say_paused,
 };
 use crate::clock::Clock;
 use crate::database::Database;
@@ -124,6 +125,7 @@ impl EventLog for EmbeddedLog {
     }
 
     async fn subscribe(&self, group: &str, topics: &[String]) -> Result<Subscription, LogError> {
+        say_paused(group, false);
         // The group's last member may have left a moment ago.
         let (done, flushed) = oneshot::channel();
         self.writes.send(Write::Flush(done)).await.map_err(|_| closed())?;

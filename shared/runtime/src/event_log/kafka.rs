@@ -4,12 +4,13 @@ mod bulletin;
 mod reader;
 
 use super::{
-    DEAD_LETTER_SUFFIX, Deliveries, EventLog, Extent, LogError, Membership, NewRecord, Partition, Subscription,
+    Change, DEAD_LETTER_SUFFIX, Deliveries, EventLog, Extent, LogError, Membership, NewRecord, Partition, Subscription,
 };
 use crate::backoff::Backoff;
 use async_trait::async_trait;
 use contracts::EventType;
 use futures::future::join_all;
+use rdkafka::Offset;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
@@ -22,6 +23,7 @@ use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::util::Timeout;
 use reader::{Reader, Rebalancing, partitions};
 use std::collections::BTreeMap;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -228,12 +230,15 @@ impl EventLog for KafkaLog {
         let member =
             KafkaMember { consumer: Arc::downgrade(&consumer), closed: Arc::clone(&closed), left: left.clone() };
         let runtime = tokio::runtime::Handle::current();
+        let broken = deliveries.clone();
         let reader = Reader { group: group.to_owned(), consumer, deliveries, closed, runtime };
         std::thread::Builder::new()
             .name(format!("{group} kafka"))
             .spawn(move || {
                 // When it returns, the consumer is dropped, which leaves the group and takes a moment.
-                reader.run();
+                if panic::catch_unwind(AssertUnwindSafe(|| reader.run())).is_err() {
+                    broken.change(Change::Broken("the thread that reads has panicked".into()));
+                }
                 left.cancel();
             })
             .map_err(|error| LogError(error.to_string()))?;
@@ -288,21 +293,35 @@ impl Drop for KafkaMember {
     }
 }
 
+/// Each question is one request to a broker, however many partitions it has: asked one by one, each would wait behind the
+/// fetch that the broker holds back.
 fn extents(consumer: &BaseConsumer<Rebalancing>) -> Result<Vec<Extent>, KafkaError> {
     let assigned = consumer.assignment()?;
-    let committed = consumer.committed_offsets(assigned.clone(), ASK)?;
-    let offset = |list: &TopicPartitionList, partition: &Partition| {
-        list.find_partition(&partition.topic, partition.partition).and_then(|found| found.offset().to_raw())
+    if assigned.count() == 0 {
+        return Ok(Vec::new());
+    }
+    // The place of a time goes for these two as well.
+    let ask = |place: Offset| {
+        let mut asked = assigned.clone();
+        asked.set_all_offsets(place)?;
+        consumer.offsets_for_times(asked, ASK)
     };
-    partitions(&assigned)
-        .into_iter()
-        .map(|partition| {
-            let (begin, end) = consumer.fetch_watermarks(&partition.topic, partition.partition, ASK)?;
-            // A group that has stored nothing here (which is a negative offset) is at the beginning.
-            let stored = offset(&committed, &partition).unwrap_or(begin).max(begin);
-            Ok(Extent { partition, stored, end })
-        })
-        .collect()
+    let committed = consumer.committed_offsets(assigned.clone(), ASK)?;
+    let (begins, ends) = (ask(Offset::Beginning)?, ask(Offset::End)?);
+    let offset = |list: &TopicPartitionList, partition: &Partition| {
+        let found = list.find_partition(&partition.topic, partition.partition);
+        found.and_then(|found| found.offset().to_raw()).filter(|offset| *offset >= 0)
+    };
+    let extent = |partition: Partition| {
+        let (begin, end) = (offset(&begins, &partition), offset(&ends, &partition));
+        let (Some(begin), Some(end)) = (begin, end) else {
+            return Err(KafkaError::OffsetFetch(RDKafkaErrorCode::UnknownPartition));
+        };
+        // A group that has stored nothing here is at the beginning.
+        let stored = offset(&committed, &partition).unwrap_or(begin).max(begin);
+        Ok(Extent { partition, stored, end })
+    };
+    partitions(&assigned).into_iter().map(extent).collect()
 }
 
 #[cfg(test)]

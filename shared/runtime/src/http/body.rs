@@ -1,4 +1,4 @@
-use super::problem::{FieldError, Problem, Refusal};
+use super::problem::{FieldFault, Problem, Refusal};
 use bytes::Bytes;
 use poem::error::ReadBodyError;
 use poem::http::StatusCode;
@@ -84,37 +84,36 @@ async fn bytes(body: &mut RequestBody) -> Result<Bytes> {
 }
 
 fn read<T: Type + DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
-    let malformed = |error: serde_json::Error| {
-        let detail = format!("the body is not JSON: {error}");
-        Refusal::Malformed(Json(Problem::new(StatusCode::BAD_REQUEST, detail)))
-    };
-    let mut json = serde_json::Deserializer::from_slice(bytes);
-    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-        let pointer = pointer(error.path(), error.inner());
-        // A type is found wrong before the rest is looked at; what is not JSON at all is malformed all the same.
-        match serde_json::from_slice::<IgnoredAny>(bytes) {
-            Ok(_) => wrong_shape(pointer, error.inner()),
-            Err(error) => malformed(error),
-        }
-    })?;
-    json.end().map_err(malformed)?;
+    let malformed = |why: String| Refusal::Malformed(Json(Problem::new(StatusCode::BAD_REQUEST, why)));
+    let text = std::str::from_utf8(bytes).map_err(|error| malformed(format!("the body is not UTF-8: {error}")))?;
+    // What is not JSON is malformed, also where the part that is would be of a wrong type.
+    let whole: Result<IgnoredAny, _> = serde_json::from_str(text);
+    whole.map_err(|error| malformed(format!("the body is not JSON: {error}")))?;
     // serde would also take the fields of an object from an array, in their order.
-    let is_object = bytes.trim_ascii_start().first() == Some(&b'{');
-    if !is_object && !matches!(T::schema_ref(), MetaSchemaRef::Inline(schema) if schema.ty == "array") {
-        let detail = "the body must be an object".to_owned();
-        let problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail.clone());
-        return Err(Refusal::Wrong(Json(problem.with_errors(vec![FieldError { pointer: String::new(), detail }]))));
+    let is_list = matches!(T::schema_ref(), MetaSchemaRef::Inline(schema) if schema.ty == "array");
+    if !is_list && !text.trim_start().starts_with('{') {
+        return Err(wrong(String::new(), FieldFault::WrongType, "must be an object"));
     }
-    Ok(value)
+    let mut json = serde_json::Deserializer::from_str(text);
+    serde_path_to_error::deserialize(&mut json).map_err(|error| wrong_shape(pointer(error.path()), error.inner()))
 }
 
+fn wrong(pointer: String, code: FieldFault, detail: &str) -> Refusal {
+    let what = if pointer.is_empty() { "the body" } else { &pointer };
+    let problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, format!("{what} {detail}"));
+    Refusal::Wrong(Json(problem.blaming(pointer, code, detail)))
+}
+
+/// serde reports a missing field at the object that lacks it.
 fn wrong_shape(pointer: String, error: &serde_json::Error) -> Refusal {
-    let problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, format!("{pointer}: {error}"));
-    Refusal::Wrong(Json(problem.with_errors(vec![FieldError { pointer, detail: error.to_string() }])))
+    let message = error.to_string();
+    match message.strip_prefix("missing field `").and_then(|rest| rest.split('`').next()) {
+        Some(field) => wrong(format!("{pointer}/{field}"), FieldFault::Missing, "must be given"),
+        None => wrong(pointer, FieldFault::WrongType, &format!("cannot be read: {message}")),
+    }
 }
 
-/// The JSON pointer of an error. serde reports a missing field at the object that lacks it.
-fn pointer(path: &serde_path_to_error::Path, error: &serde_json::Error) -> String {
+fn pointer(path: &serde_path_to_error::Path) -> String {
     use serde_path_to_error::Segment;
     let mut pointer = String::new();
     for segment in path.iter() {
@@ -126,11 +125,6 @@ fn pointer(path: &serde_path_to_error::Path, error: &serde_json::Error) -> Strin
             }
             Segment::Unknown => pointer.push('?'),
         }
-    }
-    let message = error.to_string();
-    if let Some(field) = message.strip_prefix("missing field `").and_then(|rest| rest.split('`').next()) {
-        pointer.push('/');
-        pointer.push_str(field);
     }
     pointer
 }

@@ -3,7 +3,7 @@
 use super::Dashboard;
 use super::access::{Access, Document};
 use super::correlation::{LONGEST, is_correlation_id};
-use super::problem::{FieldError, Problem, Refusal};
+use super::problem::{FieldFault, Problem, Refusal};
 use crate::clock::{Clock, SystemClock};
 use crate::program::Ports;
 use crate::trace::Context;
@@ -11,7 +11,7 @@ use crate::trace::span::{self, Kind, Span};
 use contracts::Timestamp;
 use poem::endpoint::{BoxEndpoint, make_sync};
 use poem::http::{HeaderMap, HeaderValue, Method, StatusCode};
-use poem::{Endpoint, EndpointExt, IntoResponse, Request, Response, Route};
+use poem::{Endpoint, EndpointExt, IntoResponse, Request, Response, Route, get};
 use poem_openapi::error::{ParseParamError, ParsePathError};
 use poem_openapi::{OpenApi, OpenApiService, Webhook};
 use std::collections::BTreeSet;
@@ -52,9 +52,9 @@ pub fn bare_edge<T: OpenApi + 'static, W: Webhook + 'static>(
     let gate = Arc::new(Gate { service, routes: Routes::of(&json), window: Semaphore::new(WINDOW), access });
     beside
         .nest("/", api)
-        .nest("/docs", page("text/html; charset=utf-8", swagger_ui))
-        .at("/openapi.json", page("application/json", json))
-        .at("/openapi.yaml", page("application/x-yaml", yaml))
+        .nest("/docs", Route::new().at("/", get(page("text/html; charset=utf-8", swagger_ui))))
+        .at("/openapi.json", get(page("application/json", json)))
+        .at("/openapi.yaml", get(page("application/x-yaml", yaml)))
         .around(move |endpoint, request| {
             let gate = Arc::clone(&gate);
             async move { Ok(gate.answer(endpoint, request).await) }
@@ -79,8 +79,8 @@ impl Gate {
         let started = Instant::now();
         let method = request.method().clone();
         let path = request.uri().path().to_owned();
-        let mut response = match readable(request.headers()).and_then(|()| correlation_id(request.headers())) {
-            Err(problem) => respond(&problem),
+        let mut response = match correlation_id(request.headers()) {
+            Err(problem) => respond(&Problem { instance: Some(path.clone()), ..problem }),
             Ok(correlation_id) => {
                 request.headers_mut().insert(CORRELATION_ID, correlation_id.clone());
                 let (parent, context) = begin_span(&mut request);
@@ -91,7 +91,11 @@ impl Gate {
                     correlation_id = correlation_id.to_str().unwrap_or_default(),
                     trace_id = context.trace_id()
                 );
-                let mut response = self.pass(endpoint, request, &method, &path).instrument(span).await;
+                let response = match readable(request.headers()) {
+                    Err(problem) => respond(&problem),
+                    Ok(()) => self.pass(endpoint, request, &method, &path).instrument(span).await,
+                };
+                let mut response = placed(response, &path, &context).await;
                 self.tell(&method, &path, (parent, context), start, &response);
                 response.headers_mut().insert(TRACEPARENT, header(&context));
                 // The reply to a repeated request has that of the first one.
@@ -100,10 +104,8 @@ impl Gate {
             }
         };
         let template = self.routes.template(&path);
-        if response.status() == StatusCode::METHOD_NOT_ALLOWED
-            && let Some(allow) = self.routes.allow(&path)
-        {
-            response.headers_mut().insert("allow", allow);
+        if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+            response.headers_mut().insert("allow", self.routes.allow(&path));
         }
         metrics::histogram!(
             "http_request_duration_seconds",
@@ -157,7 +159,7 @@ impl Gate {
         };
         match endpoint.call(request).await {
             Ok(response) => response.into_response(),
-            Err(error) => refused(error),
+            Err(error) => refused(error, self.routes.template(path)),
         }
     }
 }
@@ -182,11 +184,11 @@ fn readable(headers: &HeaderMap) -> Result<(), Problem> {
     };
     let detail = "must be visible ASCII characters".to_owned();
     let problem = Problem::new(StatusCode::BAD_REQUEST, format!("the header {name} {detail}"));
-    Err(problem.with_errors(vec![FieldError { pointer: name.into(), detail }]))
+    Err(problem.blaming(name, FieldFault::Invalid, detail))
 }
 
 fn correlation_id(headers: &HeaderMap) -> Result<HeaderValue, Problem> {
-    let Some(own) = headers.get(CORRELATION_ID) else {
+    let Some(own) = headers.get(CORRELATION_ID).filter(|own| !own.is_empty()) else {
         let fresh = Uuid::new_v4().to_string();
         return Ok(HeaderValue::from_str(&fresh).expect("a UUID is a header value"));
     };
@@ -195,11 +197,27 @@ fn correlation_id(headers: &HeaderMap) -> Result<HeaderValue, Problem> {
     }
     let detail = format!("must be 1 to {LONGEST} visible ASCII characters");
     let problem = Problem::new(StatusCode::BAD_REQUEST, format!("the header X-Correlation-Id {detail}"));
-    Err(problem.with_errors(vec![FieldError { pointer: "X-Correlation-Id".into(), detail }]))
+    Err(problem.blaming("X-Correlation-Id", FieldFault::Invalid, detail))
+}
+
+/// A problem with where it came up, and in which trace.
+async fn placed(mut response: Response, path: &str, context: &Context) -> Response {
+    if response.content_type() == Some(Problem::CONTENT_TYPE) {
+        let body = response.take_body().into_vec().await.unwrap_or_default();
+        let body = match serde_json::from_slice::<Problem>(&body) {
+            Ok(problem) => {
+                let (instance, trace_id) = (Some(path.to_owned()), Some(context.trace_id().to_string()));
+                written(&Problem { instance, trace_id, ..problem })
+            }
+            Err(_) => body,
+        };
+        response.set_body(body);
+    }
+    response
 }
 
 /// An error as a problem. What a handler refused is one already.
-fn refused(error: poem::Error) -> Response {
+fn refused(error: poem::Error, template: Option<&str>) -> Response {
     if error.is_from_response() {
         return error.into_response();
     }
@@ -210,11 +228,17 @@ fn refused(error: poem::Error) -> Response {
         .or_else(|| error.downcast_ref::<ParsePathError>().map(|error| (error.name, &error.reason)));
     let problem = match (status, named) {
         (_, Some((name, reason))) => {
+            // poem-openapi numbers the parameters of a path.
+            let number = name.strip_prefix("param").and_then(|number| number.parse::<usize>().ok());
+            let in_path = template.into_iter().flat_map(|path| path.split(['{', '}']).skip(1).step_by(2));
+            let name = number.and_then(|number| in_path.into_iter().nth(number)).unwrap_or(name);
             let detail = reason.replace("failed to parse \"string_uuid\"", "not a UUID");
             // It could be read, and is beyond what the document allows.
-            let status = if detail.contains("verification failed") { StatusCode::UNPROCESSABLE_ENTITY } else { status };
-            Problem::new(status, format!("the parameter {name} cannot be read: {detail}"))
-                .with_errors(vec![FieldError { pointer: name.to_owned(), detail }])
+            let (status, fault) = match detail.contains("verification failed") {
+                true => (StatusCode::UNPROCESSABLE_ENTITY, FieldFault::OutOfRange),
+                false => (status, FieldFault::Invalid),
+            };
+            Problem::new(status, format!("the parameter {name} cannot be read: {detail}")).blaming(name, fault, detail)
         }
         (StatusCode::NOT_FOUND, None) => {
             Problem::new(status, "there is nothing at this path; /docs shows what there is")
@@ -237,8 +261,11 @@ fn refused(error: poem::Error) -> Response {
 
 fn respond(problem: &Problem) -> Response {
     let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let body = serde_json::to_vec(problem).expect("a problem is JSON");
-    Response::builder().status(status).content_type(Problem::CONTENT_TYPE).body(body)
+    Response::builder().status(status).content_type(Problem::CONTENT_TYPE).body(written(problem))
+}
+
+fn written(problem: &Problem) -> Vec<u8> {
+    serde_json::to_vec(problem).expect("a problem is JSON")
 }
 
 fn known_method(method: &Method) -> &'static str {
@@ -281,9 +308,14 @@ impl Routes {
         self.find(path).map(|(template, _)| template.as_str()).or(page)
     }
 
-    fn allow(&self, path: &str) -> Option<HeaderValue> {
-        let (_, methods) = self.find(path)?;
-        let methods: Vec<&str> = methods.iter().map(String::as_str).collect();
-        HeaderValue::from_str(&methods.join(", ")).ok()
+    /// What a path takes. What is in no document is a page.
+    fn allow(&self, path: &str) -> HeaderValue {
+        let mut methods: BTreeSet<&str> =
+            self.find(path).map_or(["GET"].into(), |(_, methods)| methods.iter().map(String::as_str).collect());
+        if methods.contains("GET") {
+            methods.insert("HEAD");
+        }
+        let methods: Vec<&str> = methods.into_iter().collect();
+        HeaderValue::from_str(&methods.join(", ")).expect("names of methods are ASCII")
     }
 }

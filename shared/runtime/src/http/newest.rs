@@ -1,6 +1,6 @@
 //! Lists that are read newest first, page by page: what is added meanwhile moves nothing.
 
-use super::{FieldError, Fields, Problem, Refusal};
+use super::{FieldFault, Fields, Problem, Refusal};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use poem::http::StatusCode;
@@ -26,7 +26,7 @@ impl Page {
     pub fn of(limit: Option<u64>, cursor: Option<&str>) -> Result<Self, Refusal> {
         let limit = limit.unwrap_or(USUAL);
         let mut fields = Fields::default();
-        fields.check((1..=MOST).contains(&limit), "limit", format!("must be from 1 to {MOST}"));
+        fields.check((1..=MOST).contains(&limit), "limit", FieldFault::OutOfRange, format!("must be from 1 to {MOST}"));
         fields.finish()?;
         let before = cursor.map(|cursor| read(cursor).ok_or_else(unreadable)).transpose()?;
         Ok(Page { limit, before })
@@ -55,7 +55,7 @@ fn read(cursor: &str) -> Option<(i64, Uuid)> {
 fn unreadable() -> Refusal {
     let detail = "is not one that a list has given".to_owned();
     let problem = Problem::new(StatusCode::BAD_REQUEST, format!("the parameter cursor {detail}"));
-    Refusal::Malformed(Json(problem.with_errors(vec![FieldError { pointer: "cursor".into(), detail }])))
+    Refusal::Malformed(Json(problem.blaming("cursor", FieldFault::Invalid, detail)))
 }
 
 #[cfg(test)]

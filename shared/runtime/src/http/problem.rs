@@ -2,14 +2,37 @@
 
 use poem::http::StatusCode;
 use poem_openapi::payload::Json;
-use poem_openapi::{ApiResponse, Object};
+use poem_openapi::{ApiResponse, Enum, Object};
 use serde::{Deserialize, Serialize};
+
+/// What is wrong with a field, for programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum, Serialize, Deserialize)]
+#[oai(rename_all = "SCREAMING_SNAKE_CASE")]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum FieldFault {
+    /// It is not there.
+    Missing,
+    /// It is empty, or blank.
+    Empty,
+    /// It has more characters, or more elements, than it may.
+    TooLong,
+    /// A number is too small or too large, or has too many places.
+    OutOfRange,
+    /// It is of another type.
+    WrongType,
+    /// It is of the right type, and not what it should name or be.
+    Invalid,
+    /// It was used for something else before.
+    Reused,
+}
 
 /// A field that is at fault.
 #[derive(Clone, Debug, PartialEq, Eq, Object, Serialize, Deserialize)]
 pub struct FieldError {
     /// JSON pointer (RFC 6901) into the request's body; or the name of a parameter or header.
     pub pointer: String,
+    /// What is wrong with it, for programs.
+    pub code: FieldFault,
     /// What is wrong with it.
     pub detail: String,
 }
@@ -27,6 +50,14 @@ pub struct Problem {
     pub status: u16,
     /// What is wrong this time, and what to do.
     pub detail: String,
+    /// The path that was asked.
+    #[oai(skip_serializing_if_is_none)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<String>,
+    /// The W3C trace id of the request, under which the logs and traces tell of it.
+    #[oai(rename = "traceId", skip_serializing_if_is_none)]
+    #[serde(rename = "traceId", default, skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<String>,
     /// The fields at fault, where fields are.
     #[oai(skip_serializing_if_is_empty, default)]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -50,8 +81,16 @@ impl Problem {
             title: title.to_owned(),
             status: status.as_u16(),
             detail: detail.into(),
+            instance: None,
+            trace_id: None,
             errors: Vec::new(),
         }
+    }
+
+    /// With one field at fault.
+    #[must_use]
+    pub fn blaming(self, pointer: impl Into<String>, code: FieldFault, detail: impl Into<String>) -> Self {
+        self.with_errors(vec![FieldError { pointer: pointer.into(), code, detail: detail.into() }])
     }
 
     /// With the fields at fault.
@@ -130,7 +169,7 @@ impl Refusal {
     pub fn malformed(name: &str, detail: impl Into<String>) -> Self {
         let detail = detail.into();
         let problem = Problem::new(StatusCode::BAD_REQUEST, format!("{name}: {detail}"));
-        Refusal::Malformed(Json(problem.with_errors(vec![FieldError { pointer: name.to_owned(), detail }])))
+        Refusal::Malformed(Json(problem.blaming(name, FieldFault::Invalid, detail)))
     }
 
     /// 403.
@@ -146,8 +185,8 @@ impl Refusal {
     /// 422, for an idempotency key that was used for another request.
     pub fn key_reused(detail: impl Into<String>) -> Self {
         let detail = detail.into();
-        let errors = vec![FieldError { pointer: "Idempotency-Key".into(), detail: detail.clone() }];
-        Refusal::Wrong(Json(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail).with_errors(errors)))
+        let problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail.clone());
+        Refusal::Wrong(Json(problem.blaming("Idempotency-Key", FieldFault::Reused, detail)))
     }
 
     /// 503, to be tried again in a second.
@@ -183,17 +222,22 @@ pub struct Fields(Vec<FieldError>);
 
 impl Fields {
     /// Notes a fault unless `fine`.
-    pub fn check(&mut self, fine: bool, pointer: impl Into<String>, detail: impl Into<String>) {
+    pub fn check(&mut self, fine: bool, pointer: impl Into<String>, code: FieldFault, detail: impl Into<String>) {
         if !fine {
-            self.0.push(FieldError { pointer: pointer.into(), detail: detail.into() });
+            self.0.push(FieldError { pointer: pointer.into(), code, detail: detail.into() });
         }
     }
 
     /// A text that people and databases can take: not blank, not too long, no control characters.
     pub fn check_text(&mut self, text: &str, pointer: &str) {
-        self.check(!text.trim().is_empty(), pointer, "must not be empty");
-        self.check(text.chars().count() <= 200, pointer, "must have at most 200 characters");
-        self.check(!text.chars().any(char::is_control), pointer, "must not contain control characters");
+        self.check(!text.trim().is_empty(), pointer, FieldFault::Empty, "must not be empty");
+        self.check(text.chars().count() <= 200, pointer, FieldFault::TooLong, "must have at most 200 characters");
+        self.check(
+            !text.chars().any(char::is_control),
+            pointer,
+            FieldFault::Invalid,
+            "must not contain control characters",
+        );
     }
 
     /// A 422 that names every fault, if there is one.

@@ -199,6 +199,13 @@ pub(super) async fn dead_letter<S: Saga>(
         backoff.wait().await;
     }
     waiting.decrement(1.0);
-    metrics::counter!("dead_letters_total", "service" => S::SERVICE, "topic" => topic.clone(), "reason" => reason)
-        .increment(1);
+    count_dead_letters::<S>(topic, reason, 1);
+}
+
+/// Why a message is a dead letter: it cannot be read, the rules refuse it, or every attempt at it failed.
+pub(super) const REASONS: [&str; 3] = ["unreadable", "rejected", "failed"];
+
+pub(super) fn count_dead_letters<S: Saga>(topic: &str, reason: &'static str, letters: u64) {
+    metrics::counter!("dead_letters_total", "service" => S::SERVICE, "topic" => topic.to_owned(), "reason" => reason)
+        .increment(letters);
 }

@@ -59,6 +59,15 @@ impl Reading {
         self.answer();
     }
 
+    /// Passes a position at which there is nothing, unless it is passed already.
+    pub(super) fn pass(&mut self, at: &Position) {
+        let progress = self.partitions.entry(at.partition.clone()).or_default();
+        if progress.in_flight.last().unwrap_or(progress.done - 1) < at.offset {
+            self.begin(at);
+            self.finish(at);
+        }
+    }
+
     /// Gives back the partitions that are to be revoked and have nothing in flight.
     pub(super) fn let_go(&mut self) {
         let partitions = &self.partitions;

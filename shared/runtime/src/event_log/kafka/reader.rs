@@ -1,12 +1,15 @@
 //! The reading side of a Kafka client.
 
-use crate::event_log::{Change, Deliveries, Partition, Position, Record};
+use crate::event_log::{Change, Deliveries, Partition, Position, Read, Record, say_paused};
+use rdkafka::Offset;
 use rdkafka::client::ClientContext;
 use rdkafka::consumer::base_consumer::BaseConsumer;
 use rdkafka::consumer::{CommitMode, Consumer, ConsumerContext, Rebalance};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::topic_partition_list::TopicPartitionList;
+use std::collections::HashMap;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -32,7 +35,12 @@ impl Reader {
     /// Reads until the member leaves, the client breaks, or nobody listens any more.
     pub(super) fn run(self) {
         let mut away = None;
+        say_paused(&self.group, false);
+        let mut passed = Passed { at: HashMap::new(), looked: Instant::now() };
         while !self.closed.load(Ordering::Relaxed) {
+            if passed.looked.elapsed() >= POLL && !self.pass(&mut passed) {
+                break;
+            }
             // It is said once, perhaps to a poll that only served the callbacks.
             if let Some((code, reason)) = self.consumer.client().fatal_error() {
                 self.deliveries.change(Change::Broken(format!("{code}: {reason}")));
@@ -41,7 +49,7 @@ impl Reader {
             match self.consumer.poll(POLL) {
                 None => self.see_if_back(&mut away),
                 Some(Ok(message)) => {
-                    if !self.deliver(record(&message)) {
+                    if !self.deliver(record(&message).into()) {
                         break;
                     }
                 }
@@ -73,9 +81,23 @@ impl Reader {
         }
     }
 
-    /// Hands a record over. While there is no room the partitions are paused and polling goes on, so that the member
+    /// Says how far each partition was passed, when all records before that are handed over: the end of a transaction is
+    /// no record, and would else be waited for.
+    fn pass(&self, passed: &mut Passed) -> bool {
+        passed.looked = Instant::now();
+        let Ok(positions) = self.consumer.position() else { return true };
+        positions.elements().iter().all(|element| {
+            // It is none where nothing was read since the partition was assigned, or sought back to.
+            let Offset::Offset(next) = element.offset() else { return true };
+            let partition = Partition { topic: element.topic().to_owned(), partition: element.partition() };
+            passed.at.insert(partition.clone(), next) == Some(next)
+                || self.deliver(Read::Nothing(Position { partition, offset: next - 1 }))
+        })
+    }
+
+    /// Hands over what was read. While there is no room the partitions are paused and polling goes on, so that the member
     /// stays in its group. Returns whether anybody is still listening.
-    fn deliver(&self, record: Record) -> bool {
+    fn deliver(&self, read: Read) -> bool {
         let generation = self.deliveries.generation();
         let mut paused = false;
         loop {
@@ -83,9 +105,9 @@ impl Reader {
             match waited {
                 Ok(None) => return false,
                 Ok(Some(room)) => {
-                    room.put(generation, record);
+                    room.put(generation, read);
                     if paused {
-                        self.say_paused(false);
+                        say_paused(&self.group, false);
                         self.log(self.consumer.resume(&self.assigned()), "resume");
                     }
                     return true;
@@ -93,15 +115,20 @@ impl Reader {
                 Err(_) if self.closed.load(Ordering::Relaxed) => return false,
                 Err(_) => {
                     if !paused {
-                        self.say_paused(true);
+                        say_paused(&self.group, true);
                         self.log(self.consumer.pause(&self.assigned()), "pause");
                     }
                     paused = true;
                     // Nothing is fetched while paused; this serves heartbeats and callbacks. A record that still comes
                     // is seeked back to.
                     if let Some(Ok(message)) = self.consumer.poll(Duration::ZERO) {
-                        let offset = rdkafka::Offset::Offset(message.offset());
-                        self.log(self.consumer.seek(message.topic(), message.partition(), offset, POLL), "seek back");
+                        let offset = Offset::Offset(message.offset());
+                        let sought = self.consumer.seek(message.topic(), message.partition(), offset, FULL_WAIT);
+                        if let Err(error) = sought {
+                            // Its place is not known any more. Who joins anew begins at what is stored.
+                            self.deliveries.change(Change::Broken(format!("could not seek back: {error}")));
+                            return false;
+                        }
                     }
                 }
             }
@@ -112,13 +139,6 @@ impl Reader {
         self.consumer.assignment().unwrap_or_else(|_| TopicPartitionList::new())
     }
 
-    fn say_paused(&self, paused: bool) {
-        // A service has more than one group: its own, and that of its dead letters.
-        let (service, _) = self.group.split_once('.').unwrap_or((&self.group, ""));
-        let labels = [("service", service.to_owned()), ("group", self.group.clone())];
-        metrics::gauge!("kafka_consumer_paused", &labels).set(f64::from(u8::from(paused)));
-    }
-
     fn log(&self, result: Result<(), KafkaError>, what: &str) {
         if let Err(error) = result {
             tracing::warn!(group = self.group, %error, "kafka consumer could not {what}");
@@ -126,10 +146,32 @@ impl Reader {
     }
 }
 
+/// How far each partition was last said to be passed, and when that was looked at.
+struct Passed {
+    at: HashMap<Partition, i64>,
+    looked: Instant,
+}
+
+/// The headers of a message. A broker takes any bytes for a name, and the client panics at one that is not UTF-8: that
+/// header is left out.
+fn headers(message: &BorrowedMessage<'_>) -> Vec<(String, Vec<u8>)> {
+    let Some(headers) = message.headers() else { return Vec::new() };
+    let read = |n: usize| {
+        let header = headers.try_get(n)?;
+        Some((header.key.to_owned(), header.value.unwrap_or_default().to_vec()))
+    };
+    let read = |n: usize| {
+        panic::catch_unwind(AssertUnwindSafe(|| read(n))).unwrap_or_else(|_| {
+            let (topic, partition, offset) = (message.topic(), message.partition(), message.offset());
+            tracing::warn!(topic, partition, offset, n, "a header whose name is not UTF-8 is left out");
+            None
+        })
+    };
+    (0..headers.count()).filter_map(read).collect()
+}
+
 fn record(message: &BorrowedMessage<'_>) -> Record {
-    let headers = message.headers().map_or_else(Vec::new, |headers| {
-        headers.iter().map(|h| (h.key.to_owned(), h.value.unwrap_or_default().to_vec())).collect()
-    });
+    let headers = headers(message);
     let partition = Partition { topic: message.topic().to_owned(), partition: message.partition() };
     Record {
         at: Position { partition, offset: message.offset() },

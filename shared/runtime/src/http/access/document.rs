@@ -56,7 +56,11 @@ impl Document {
         }
         let json = serde_json::to_string_pretty(&document).expect("what was JSON is JSON");
         let yaml = serde_yaml_ng::to_string(&document).expect("what was YAML is YAML");
+        let title = document["info"]["title"].as_str().unwrap_or_default();
+        // Without an icon of its own the page asks for one that there is not.
+        let head = format!("<title>{title}</title><link rel=\"icon\" href=\"data:,\">");
         let swagger_ui = api.swagger_ui_html().replace(&written, &json);
+        let swagger_ui = swagger_ui.replacen("<title>Swagger UI</title>", &head, 1);
         Document { json, yaml, swagger_ui }
     }
 }

@@ -1,5 +1,6 @@
 //! What requests about dead letters say.
 
+use super::super::problem::FieldFault;
 use super::{Fields, Refusal, filter};
 use crate::dead_letters::store::Model;
 use crate::dead_letters::store::wishes::{Correction, Many};
@@ -63,7 +64,7 @@ impl Redrive {
                 Err(bad) => Some(bad.to_string()),
             };
             let pointer = if payload.is_some() { "/payload" } else { "/key" };
-            fields.check(wrong.is_none(), pointer, wrong.unwrap_or_default());
+            fields.check(wrong.is_none(), pointer, FieldFault::Invalid, wrong.unwrap_or_default());
         }
         fields.finish()?;
         Ok(Correction { value: payload, key, reason, force })
@@ -135,9 +136,14 @@ impl RedriveMany {
         let filter = filter("/", self.topic, self.reason)?;
         let (limit, rate) = (self.limit.unwrap_or(MOST), self.rate_per_second.unwrap_or(10));
         let mut fields = Fields::default();
-        fields.check((1..=MOST).contains(&limit), "/limit", format!("must be from 1 to {MOST}"));
+        fields.check(
+            (1..=MOST).contains(&limit),
+            "/limit",
+            FieldFault::OutOfRange,
+            format!("must be from 1 to {MOST}"),
+        );
         let slow_enough = (1..=FASTEST).contains(&rate);
-        fields.check(slow_enough, "/ratePerSecond", format!("must be from 1 to {FASTEST}"));
+        fields.check(slow_enough, "/ratePerSecond", FieldFault::OutOfRange, format!("must be from 1 to {FASTEST}"));
         if let Some(note) = &self.note {
             fields.check_text(note, "/note");
         }
