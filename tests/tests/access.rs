@@ -25,12 +25,15 @@ async fn assert_unknown(reply: Response, detail: &str, case: &str) -> Result<()>
     let challenge = reply.headers()["www-authenticate"].to_str()?.to_owned();
     assert!(challenge.starts_with("Bearer realm="), "{case}: {challenge}");
     assert!(reply.headers().contains_key("x-correlation-id"), "{case}");
+    let path = reply.url().path().to_owned();
     let problem: Value = reply.json().await?;
     let expected = json!({
         "type": "urn:order-system:problem:unauthorized",
         "title": "Unauthorized",
         "status": 401,
         "detail": detail,
+        "instance": path,
+        "traceId": problem["traceId"],
     });
     assert_eq!(problem, expected, "{case}");
     Ok(())

@@ -44,6 +44,8 @@ async fn every_bad_order_is_refused_by_name_and_leaves_nothing() -> Result<()> {
         (String::new(), 400, None),
         (format!("{} x", example()), 400, None),
         ("[".repeat(10_000), 400, None),
+        ("[1]".into(), 422, Some("")),
+        (with("/items/0", json!(["P1", 1, 1])), 422, Some("/items/0")),
         (with("/customerId", json!("")), 422, Some("/customerId")),
         (with("/customerId", json!("  ")), 422, Some("/customerId")),
         (with("/customerId", json!("a\u{0}b")), 422, Some("/customerId")),
@@ -87,6 +89,10 @@ async fn every_bad_order_is_refused_by_name_and_leaves_nothing() -> Result<()> {
         assert!(reply.headers().contains_key("x-correlation-id"), "{case}");
         let problem: Value = reply.json().await?;
         assert_eq!(problem["status"], status, "{case}: {problem}");
+        assert_eq!(problem["instance"], "/api/orders", "{case}: {problem}");
+        assert!(problem["traceId"].as_str().is_some_and(|id| id.len() == 32), "{case}: {problem}");
+        let coded = problem["errors"].as_array().into_iter().flatten().all(|error| error["code"].is_string());
+        assert!(coded, "{case}: {problem}");
         let pointers: Vec<&str> =
             problem["errors"].as_array().into_iter().flatten().filter_map(|e| e["pointer"].as_str()).collect();
         assert!(field.is_none_or(|field| pointers.contains(&field)), "{case} is not blamed on {field:?}: {problem}");
@@ -98,6 +104,9 @@ async fn every_bad_order_is_refused_by_name_and_leaves_nothing() -> Result<()> {
         (Method::GET, Service::Order, "/api/orders/018f4e2a-7b1c-7000-8000-000000000001", None, 404),
         (Method::GET, Service::Order, "/api/orders/7", None, 400),
         (Method::DELETE, Service::Order, "/api/orders", None, 405),
+        (Method::POST, Service::Order, "/docs", None, 405),
+        (Method::PUT, Service::Payment, "/openapi.json", None, 405),
+        (Method::GET, Service::Order, "/docs/more", None, 404),
         (Method::GET, Service::Order, "/nowhere", None, 404),
         (Method::GET, Service::Payment, "/api/payments/none", None, 404),
         (Method::GET, Service::Payment, "/api/payments?attention=maybe", None, 400),
@@ -115,6 +124,14 @@ async fn every_bad_order_is_refused_by_name_and_leaves_nothing() -> Result<()> {
         assert_eq!(reply.headers()["content-type"], "application/problem+json", "{case}");
         assert_eq!(reply.headers().contains_key("allow"), status == 405, "{case}");
     }
+
+    let reply = api.request(Method::GET, Service::Order, "/api/orders/7/timeline").send().await?;
+    let problem: Value = reply.json().await?;
+    assert_eq!(problem["errors"][0]["pointer"], "orderId", "a parameter of the path has its name: {problem}");
+    let mut latin = example().to_string().into_bytes();
+    latin.splice(1..1, *b"\"note\":\"caf\xe9\",");
+    let request = api.request(Method::POST, Service::Order, "/api/orders").header("Content-Type", "application/json");
+    assert_eq!(request.body(latin).send().await?.status(), 400, "JSON is UTF-8, also where nobody reads it");
 
     // What the caller relies on is not passed over when it cannot be read.
     for name in ["Idempotency-Key", "If-Match"] {

@@ -76,6 +76,35 @@ async fn a_key_places_one_order() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_caller_can_wait_for_the_end_and_keep_what_it_has() -> Result<()> {
+    let embedded = Embedded::start().await?;
+    let api = &embedded.api;
+    let waiting = |order: &Value| post(api, "/api/orders").header("Prefer", "wait=30").json(order);
+    let (status, headers, order) = reply(waiting(&example())).await?;
+    assert_eq!((status, &order["status"], &order["money"]), (200, &json!("CONFIRMED"), &json!("CHARGED")), "{order}");
+    assert_eq!(order["totalAmount"].to_string(), "99.99");
+    assert_eq!(headers["preference-applied"], "wait=30");
+    let location = headers["location"].to_str()?.to_owned();
+    assert_eq!(location, format!("/api/orders/{}", order["orderId"].as_str().context("an id")?));
+    let mut declined = example();
+    declined["customerId"] = json!("fail-payment");
+    let (status, _, order) = reply(waiting(&declined)).await?;
+    assert_eq!((status, &order["reason"]["code"]), (200, &json!("PAYMENT_DECLINED")), "{order}");
+
+    let read = |tag: &str| api.request(Method::GET, Service::Order, &location).header("If-None-Match", tag);
+    let etag = headers["etag"].to_str()?;
+    let unchanged = read(etag).send().await?;
+    assert_eq!((unchanged.status().as_u16(), &unchanged.headers()["etag"]), (304, &headers["etag"]));
+    assert_eq!(unchanged.text().await?, "");
+    assert_eq!(read("\"v1\"").send().await?.status(), 200);
+
+    // The longest key, in quotes, which do not count.
+    let quoted = format!("\"{}\"", "k".repeat(255));
+    assert_eq!(reply(place(api, &quoted, &example())).await?.0, 202);
+    embedded.finish().await
+}
+
+#[tokio::test]
 async fn an_order_is_cancelled_only_as_it_is_known() -> Result<()> {
     let embedded = Embedded::start().await?;
     let api = &embedded.api;

@@ -79,11 +79,22 @@ impl System {
                 (Arc::new(EmbeddedLog::open(events.clone(), Arc::clone(&clock)).await?), Some(events))
             }
         };
+        let setting = |url, database: &DatabaseSettings| match database {
+            DatabaseSettings::Sqlite(_) => "--data-dir",
+            DatabaseSettings::Postgres(_) => url,
+        };
         let opened = [
-            open_database::<OrderMigrator>("ORDER_DATABASE_URL", &databases[0], stop).await?,
-            open_database::<PaymentMigrator>("PAYMENT_DATABASE_URL", &databases[1], stop).await?,
-            open_database::<InventoryMigrator>("INVENTORY_DATABASE_URL", &databases[2], stop).await?,
-            open_database::<NotificationMigrator>("NOTIFICATION_DATABASE_URL", &databases[3], stop).await?,
+            open_database::<OrderMigrator>(setting("ORDER_DATABASE_URL", &databases[0]), &databases[0], stop).await?,
+            open_database::<PaymentMigrator>(setting("PAYMENT_DATABASE_URL", &databases[1]), &databases[1], stop)
+                .await?,
+            open_database::<InventoryMigrator>(setting("INVENTORY_DATABASE_URL", &databases[2]), &databases[2], stop)
+                .await?,
+            open_database::<NotificationMigrator>(
+                setting("NOTIFICATION_DATABASE_URL", &databases[3]),
+                &databases[3],
+                stop,
+            )
+            .await?,
         ];
         let mut ports = Vec::new();
         for ((database, listener), number) in opened.into_iter().zip(listeners).zip(0..) {

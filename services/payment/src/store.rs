@@ -106,7 +106,8 @@ impl Table for PaymentSaga {
             refund_requested_as: requested_as.map(|id| id.0),
             refund_reason,
             refund_note,
-            held_request: payment.held.map(|held| serde_json::to_value(held).expect("a request is JSON")),
+            held_request: (!payment.held.is_empty())
+                .then(|| serde_json::to_value(payment.held).expect("requests are JSON")),
             attempts: payment.attempts.into(),
             last_error: payment.last_error,
             retry_at: payment.retry_at.0,
@@ -117,7 +118,9 @@ impl Table for PaymentSaga {
     }
 
     fn read(row: Model) -> Result<Instance<Self>, String> {
-        let held = row.held_request.map(serde_json::from_value).transpose().map_err(|error| error.to_string())?;
+        // There was one at most.
+        let held = row.held_request.map(|held| if held.is_array() { held } else { Json::Array(vec![held]) });
+        let held = held.map(serde_json::from_value).transpose().map_err(|error| error.to_string())?;
         let contact: Option<Contact> =
             row.contact.map(serde_json::from_value).transpose().map_err(|error| error.to_string())?;
         let requested_as = row.refund_requested_as.map(RefundId);
@@ -137,7 +140,7 @@ impl Table for PaymentSaga {
                 contact,
                 reason: row.reason,
                 refund: row.refund_reason.map(|reason| Refund { requested_as, reason, note: row.refund_note }),
-                held,
+                held: held.unwrap_or_default(),
                 attempts: u32::try_from(row.attempts).map_err(|error| error.to_string())?,
                 last_error: row.last_error,
                 retry_at: Timestamp(row.retry_at),

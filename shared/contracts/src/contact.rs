@@ -23,8 +23,9 @@ impl Contact {
 
     /// Whether it leads anywhere, and can be stored.
     fn is_of_use(&self) -> bool {
+        let is_odd = |c: char| c.is_control() || c == char::REPLACEMENT_CHARACTER;
         let fits = |text: &Option<String>, max| {
-            text.as_deref().is_none_or(|text| text.len() <= max && !text.chars().any(char::is_control))
+            text.as_deref().is_none_or(|text| text.len() <= max && !text.chars().any(is_odd))
         };
         (self.email.is_some() || self.webhook_url.is_some())
             && fits(&self.email, Self::MAX_EMAIL)

@@ -7,10 +7,12 @@ pub use access::{AccessSettings, Auth, Secret};
 use crate::actors::consumer::Attempts;
 use crate::database::DatabaseSettings;
 use crate::event_log::kafka::KafkaSettings;
+use clap::builder::Resettable;
 use clap::error::ErrorKind;
-use clap::{Args, Parser, ValueEnum};
+use clap::{Args, Command, Parser, ValueEnum};
 use contracts::Money;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::ffi::OsStr;
+use std::net::{AddrParseError, IpAddr, SocketAddr, TcpListener};
 use std::process::ExitCode;
 use std::time::Duration;
 use url::Url;
@@ -38,7 +40,8 @@ pub const BAD_SETTINGS: u8 = 2;
 /// Reads the settings; wrong ones end the program with exit code 2 and one line.
 #[expect(clippy::wildcard_enum_match_arm, reason = "every other kind of clap's is a wrong setting")]
 pub fn parse<P: Parser>() -> Result<P, ExitCode> {
-    P::try_parse().map_err(|error| match error.kind() {
+    let matches = without_empty(P::command()).try_get_matches();
+    matches.and_then(|matches| P::from_arg_matches(&matches)).map_err(|error| match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             print!("{error}");
             ExitCode::SUCCESS
@@ -54,6 +57,16 @@ pub fn parse<P: Parser>() -> Result<P, ExitCode> {
     })
 }
 
+/// A variable that is set to nothing counts as not set: `${NAME:-}` is how a compose file passes on what may be missing.
+fn without_empty(command: Command) -> Command {
+    let is_empty = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
+    let settings = command.mut_args(|arg| match arg.get_env().is_some_and(is_empty) {
+        true => arg.env(Resettable::Reset),
+        false => arg,
+    });
+    settings.mut_subcommands(without_empty)
+}
+
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -67,7 +80,8 @@ pub enum LogFormat {
 #[derive(Args, Clone, Debug)]
 pub struct Common {
     /// Address to listen on
-    #[arg(long, env = "HTTP_HOST", value_name = "HTTP_HOST", default_value = "127.0.0.1")]
+    #[arg(long, env = "HTTP_HOST", value_name = "HTTP_HOST", default_value = "127.0.0.1",
+          value_parser = address)]
     pub http_host: IpAddr,
     /// Who may use the HTTP API, and how often
     #[command(flatten)]
@@ -116,6 +130,13 @@ pub struct Common {
     /// What is logged, as in `info,order_service=debug`
     #[arg(long, env = "RUST_LOG", value_name = "RUST_LOG", default_value = "info")]
     pub log: String,
+}
+
+fn address(text: &str) -> Result<IpAddr, AddrParseError> {
+    match text {
+        "localhost" => Ok(IpAddr::from([127, 0, 0, 1])),
+        text => text.parse(),
+    }
 }
 
 impl Common {

@@ -2,6 +2,7 @@
 
 use metrics::gauge;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use tokio::sync::watch;
 
@@ -52,6 +53,8 @@ pub enum Status {
 pub struct Health {
     parts: Mutex<BTreeMap<Part, Result<(), String>>>,
     may_read: watch::Sender<bool>,
+    /// The provider is away, and what is read now may be what it is tried with.
+    provider_on_trial: AtomicBool,
     service: &'static str,
     works_without_log: bool,
 }
@@ -70,7 +73,9 @@ impl Health {
         ];
         let parts = BTreeMap::from(parts);
         let may_read = watch::Sender::new(true);
-        let health = Health { parts: Mutex::new(parts.clone()), may_read, service, works_without_log };
+        let provider_on_trial = AtomicBool::new(false);
+        let health =
+            Health { parts: Mutex::new(parts.clone()), may_read, provider_on_trial, service, works_without_log };
         parts.into_keys().for_each(|part| health.measure(part));
         health
     }
@@ -86,12 +91,26 @@ impl Health {
         let is_well = condition.is_ok();
         let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
         let was_well = parts.insert(part, condition).is_some_and(|before| before.is_ok());
-        let may_read = [Part::Database, Part::Provider].iter().all(|part| parts.get(part).is_none_or(Result::is_ok));
         drop(parts);
-        self.may_read.send_if_modified(|before| std::mem::replace(before, may_read) != may_read);
+        if part == Part::Provider {
+            self.provider_on_trial.store(false, Ordering::Relaxed);
+        }
+        self.let_read();
         if is_well != was_well {
             self.measure(part);
         }
+    }
+
+    /// Lets what is read try the provider, which is away, until its condition is set again.
+    pub fn try_provider(&self) {
+        self.provider_on_trial.store(true, Ordering::Relaxed);
+        self.let_read();
+    }
+
+    fn let_read(&self) {
+        let provider = self.is_well(Part::Provider) || self.provider_on_trial.load(Ordering::Relaxed);
+        let may_read = provider && self.is_well(Part::Database);
+        self.may_read.send_if_modified(|before| std::mem::replace(before, may_read) != may_read);
     }
 
     /// Up, or up in part, or not.
@@ -116,8 +135,13 @@ impl Health {
         needed.into_iter().all(|part| self.is_well(part)) && (self.works_without_log || self.is_well(Part::EventLog))
     }
 
-    /// Waits until a message that is read now could be dealt with: not while the database or the provider is away.
-    /// Meanwhile the log holds what comes.
+    /// Whether a message that is read now could be dealt with: not while the database or the provider is away. Meanwhile
+    /// the log holds what comes.
+    pub fn may_read(&self) -> bool {
+        *self.may_read.borrow()
+    }
+
+    /// Waits for [`Self::may_read`].
     pub async fn until_reading_helps(&self) {
         // The sender is here, so this cannot fail.
         let _ = self.may_read.subscribe().wait_for(|may_read| *may_read).await;

@@ -19,8 +19,16 @@ pub struct Condition {
 
 #[derive(Default)]
 struct State {
+    /// Calls in a row without an answer, as far as they count.
     in_vain: u32,
-    away_since: Option<Timestamp>,
+    away: Option<Away>,
+}
+
+enum Away {
+    /// Since this moment nothing is read.
+    Since(Timestamp),
+    /// What is read tries it.
+    OnTrial,
 }
 
 impl Condition {
@@ -33,7 +41,7 @@ impl Condition {
     /// Notes that the provider has answered.
     pub fn answered(&self) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.away_since.is_some() {
+        if state.away.is_some() {
             tracing::info!("the payment provider is back");
             self.health.set(Part::Provider, Ok(()));
         }
@@ -43,21 +51,21 @@ impl Condition {
     /// Notes that the provider has not answered, as of `now`.
     pub fn silent(&self, why: &NoOutcome, now: Timestamp) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        match state.away_since {
-            None => {
+        match state.away {
+            None | Some(Away::OnTrial) => {
                 state.in_vain += 1;
                 if state.in_vain >= ENOUGH {
                     tracing::error!(error = why.error, "the payment provider is away; no new orders are read");
-                    state.away_since = Some(now);
+                    *state = State { in_vain: 0, away: Some(Away::Since(now)) };
                     self.health.set(Part::Provider, Err(why.error.clone()));
                 }
             }
-            Some(since) if now >= since.plus_millis(WAIT_MS) => {
+            Some(Away::Since(since)) if now >= since.plus_millis(WAIT_MS) => {
                 tracing::info!("the payment provider is still away; new orders are read to try it with");
-                *state = State::default();
-                self.health.set(Part::Provider, Ok(()));
+                state.away = Some(Away::OnTrial);
+                self.health.try_provider();
             }
-            Some(_) => {}
+            Some(Away::Since(_)) => {}
         }
     }
 }
@@ -74,16 +82,17 @@ mod tests {
             for _ in 0..times {
                 condition.silent(&NoOutcome::away("timeout"), Timestamp(at));
             }
-            health.is_well(Part::Provider)
+            (health.is_well(Part::Provider), health.may_read())
         };
-        assert!(silent(4, 0));
+        assert_eq!(silent(4, 0), (true, true));
         condition.answered();
-        assert!(silent(4, 0), "not five in a row");
-        assert!(!silent(1, 0));
-        assert!(!silent(9, WAIT_MS * 1_000 - 1));
-        assert!(silent(1, WAIT_MS * 1_000), "new payments may try");
-        assert!(!silent(5, WAIT_MS * 1_000), "in vain");
+        assert_eq!(silent(4, 0), (true, true), "not five in a row");
+        assert_eq!(silent(1, 0), (false, false));
+        assert_eq!(silent(9, WAIT_MS * 1_000 - 1), (false, false));
+        assert_eq!(silent(1, WAIT_MS * 1_000), (false, true), "new payments may try, and it is away all the same");
+        assert_eq!(silent(5, WAIT_MS * 1_000), (false, false), "in vain");
+        assert_eq!(silent(1, 2 * WAIT_MS * 1_000), (false, true), "once more");
         condition.answered();
-        assert!(health.is_well(Part::Provider));
+        assert_eq!(silent(4, 0), (true, true), "back");
     }
 }

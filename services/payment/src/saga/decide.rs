@@ -10,6 +10,9 @@ const PATIENCE: u32 = 10;
 /// The length in bytes up to which further wrong requests are added to what somebody has to look at.
 const ENOUGH: usize = 2_000;
 
+/// Requests that are held for one order, at most. More are no mistake any more.
+const MOST_HELD: usize = 16;
+
 /// What this payment makes of this input: one function for each stage.
 pub(super) fn decide(payment: &Payment, input: &Input) -> Decision<Event> {
     match payment.stage {
@@ -41,7 +44,7 @@ fn in_unknown(payment: &Payment, input: &Input) -> Decision<Event> {
 fn in_refund_held(payment: &Payment, input: &Input) -> Decision<Event> {
     match input {
         Input::OrderCreated { .. } => begin(payment, input),
-        Input::RefundRequested(_) => Decision::Nothing(Nothing::Duplicate),
+        Input::RefundRequested(request) => held(payment, request),
         Input::Closed(reason) => Decision::event(Event::Closed(reason.clone())),
         Input::Charged | Input::Declined(_) | Input::RefundDone | Input::RefundRefused(_) | Input::NoOutcome { .. } => {
             unreachable()
@@ -240,13 +243,24 @@ fn begin(payment: &Payment, input: &Input) -> Decision<Event> {
         currency: currency.clone(),
         contact: contact.clone(),
     };
-    // Now there is something to compare a held request with.
+    // Now there is something to compare what is held with.
     let charging = PaymentSaga::evolve(payment.clone(), &intended);
-    let held = payment.held.as_ref().map(|request| match differs(&charging, request) {
+    let held = payment.held.iter().map(|request| match differs(&charging, request) {
         None => Event::RefundDue(requested(request)),
         Some(why) => Event::AttentionNeeded(Concern::RequestRefused, why),
     });
     Decision::Events(std::iter::once(intended).chain(held).collect())
+}
+
+/// The answer to a request while another one is held: a wrong one must not be in the way of the right one.
+fn held(payment: &Payment, request: &RefundRequest) -> Decision<Event> {
+    let asks_for =
+        |request: &RefundRequest| (request.payment_id.clone(), request.amount.clone(), request.currency.clone());
+    let is_known = payment.held.iter().any(|held| asks_for(held) == asks_for(request));
+    match is_known || payment.held.len() >= MOST_HELD {
+        true => Decision::Nothing(Nothing::Duplicate),
+        false => Decision::event(Event::RefundHeld(request.clone())),
+    }
 }
 
 fn requested(request: &RefundRequest) -> Refund {

@@ -147,8 +147,8 @@ pub struct Payment {
     pub reason: Option<String>,
     /// The refund that is due or done.
     pub refund: Option<Refund>,
-    /// A request that came before its order.
-    pub held: Option<RefundRequest>,
+    /// Requests that came before their order, which tells whether they are right. No two ask for the same.
+    pub held: Vec<RefundRequest>,
     /// How often the provider has given no outcome of what it was last asked for.
     pub attempts: u32,
     /// What was seen of the last of these attempts.
@@ -171,7 +171,7 @@ impl Payment {
                 amount: *amount,
                 currency: currency.clone(),
                 contact: contact.clone(),
-                held: None,
+                held: Vec::new(),
                 ..self
             },
             Event::Confirmed => self.settled(Stage::Confirmed, &[Concern::ChargeWithoutOutcome]),
@@ -184,11 +184,16 @@ impl Payment {
                 currency: currency.clone(),
                 reason: Some(reason.clone()),
                 refund: None,
-                held: None,
+                held: Vec::new(),
                 ..self.settled(Stage::Failed, &[Concern::ChargeWithoutOutcome])
             },
-            Event::Closed(reason) => Payment { stage: Stage::Closed, reason: Some(reason.clone()), held: None, ..self },
-            Event::RefundHeld(request) => Payment { stage: Stage::RefundHeld, held: Some(request.clone()), ..self },
+            Event::Closed(reason) => {
+                Payment { stage: Stage::Closed, reason: Some(reason.clone()), held: Vec::new(), ..self }
+            }
+            Event::RefundHeld(request) => {
+                let held = self.held.iter().chain([request]).cloned().collect();
+                Payment { stage: Stage::RefundHeld, held, ..self }
+            }
             Event::RefundDue(refund) => {
                 Payment { stage: Stage::ChargingToRefund, refund: Some(refund.clone()), ..self }
             }

@@ -74,7 +74,7 @@ fn states() -> Vec<Column<'static, PaymentSaga>> {
         .map(|stage| {
             let payment = match stage {
                 Stage::Unknown => Payment::default(),
-                Stage::RefundHeld => Payment { stage: *stage, held: Some(request(total())), ..Payment::default() },
+                Stage::RefundHeld => Payment { stage: *stage, held: vec![request(total())], ..Payment::default() },
                 Stage::Closed => Payment { stage: *stage, reason: Some("closed".into()), ..Payment::default() },
                 Stage::Charging | Stage::Confirmed | Stage::Failed => known(*stage),
                 Stage::ChargingToRefund | Stage::Refunding | Stage::RefundRefused | Stage::Refunded => {
@@ -173,6 +173,24 @@ proptest! {
         let expected = if closed_first || declines { Stage::Failed } else { Stage::Refunded };
         prop_assert_eq!(story.instance.state.stage, expected, "{}", story);
         prop_assert_eq!(story.told(EventType::PaymentFailed), usize::from(expected == Stage::Failed), "{}", story);
+    }
+}
+
+#[test]
+fn a_wrong_request_is_not_in_the_way_of_the_right_one() {
+    let [wrong, right] = [request(Money::MAX), request(total())].map(Input::RefundRequested);
+    let mut inputs = [wrong, right, created(None)];
+    for turn in 0..inputs.len() {
+        inputs.rotate_left(1);
+        for inputs in [inputs.to_vec(), inputs.iter().rev().cloned().collect()] {
+            let mut story = Story::<PaymentSaga>::default();
+            for input in inputs {
+                story.feed(input);
+            }
+            see_through(&mut story, false, 0);
+            assert_eq!(story.instance.state.stage, Stage::Refunded, "turn {turn}: {story}");
+            assert_eq!(concerns(&story), [Concern::RequestRefused], "turn {turn}: {story}");
+        }
     }
 }
 

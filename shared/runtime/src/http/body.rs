@@ -9,9 +9,13 @@ use poem_openapi::registry::{MetaMediaType, MetaRequest, MetaSchemaRef, Registry
 use poem_openapi::types::Type;
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use serde::de::{DeserializeOwned, IgnoredAny};
+use std::time::Duration;
 
 /// The largest body, in bytes.
 pub const BODY_LIMIT: usize = 256 * 1024;
+
+/// How long a body may take.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A JSON body, read by serde: unlike poem-openapi's own, it keeps numbers exact and names the field at fault.
 pub struct JsonBody<T>(pub T);
@@ -74,7 +78,12 @@ impl<'a, T: Type + DeserializeOwned> ApiExtractor<'a> for OptionalJsonBody<T> {
 }
 
 async fn bytes(body: &mut RequestBody) -> Result<Bytes> {
-    match body.take()?.into_bytes_limit(BODY_LIMIT).await {
+    let read = tokio::time::timeout(PATIENCE, body.take()?.into_bytes_limit(BODY_LIMIT)).await;
+    let late = |_| {
+        let seconds = PATIENCE.as_secs();
+        poem::Error::from_string(format!("the body did not come within {seconds} s"), StatusCode::REQUEST_TIMEOUT)
+    };
+    match read.map_err(late)? {
         Err(ReadBodyError::PayloadTooLarge) => {
             let detail = format!("the body is larger than {BODY_LIMIT} bytes");
             Err(Refusal::TooLarge(Json(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail))).into())

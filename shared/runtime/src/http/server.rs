@@ -14,6 +14,10 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 /// How long requests that are under way may take when the server is stopped.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// How long a connection may say nothing and be told nothing. Longer than any answer is held back, and than clients and
+/// proxies usually keep connections that they may use again.
+const IDLE: Duration = Duration::from_secs(120);
+
 /// The server is being stopped: whoever holds an answer back gives it now.
 #[derive(Clone, Debug)]
 pub struct Stopping(pub CancellationToken);
@@ -54,8 +58,8 @@ impl Actor for HttpServer {
         let (stopped, stopping) = (stop.clone().cancelled_owned(), Stopping(stop.clone()));
         let task = tokio::spawn(async move {
             let app = app.data(stopping);
-            let served =
-                Server::new_with_acceptor(acceptor).run_with_graceful_shutdown(app, stopped, Some(GRACE)).await;
+            let server = Server::new_with_acceptor(acceptor).idle_timeout(IDLE);
+            let served = server.run_with_graceful_shutdown(app, stopped, Some(GRACE)).await;
             let _ = myself.cast(Ended(format!("{served:?}")));
         });
         Ok(Serving { stop: Some(stop.drop_guard()), task })

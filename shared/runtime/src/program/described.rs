@@ -13,7 +13,7 @@ const COUNTERS: &[(&str, &str)] = &[
     ("dead_letters_total", "Messages that went to their dead-letter topic."),
     ("payments_needing_attention_total", "Payments that came to need attention."),
     ("notices_given_up_total", "Notices that were given up."),
-    ("notice_deliveries_total", "Attempts at delivery: delivered, failed."),
+    ("notice_deliveries_total", "Attempts at delivery: sent, failed."),
     ("actor_restarts_total", "Actors that ended and were started again."),
     ("actor_passivations_total", "Orders that left memory."),
 ];
