@@ -95,8 +95,8 @@ enum Restarted {
 impl PartsApi {
     /// The parts of the supervision tree, in the order of their start.
     #[oai(path = "/api/parts", method = "get", tag = "Tag::Service")]
-    async fn list(&self) -> Json<PartList> {
-        Json(self.view())
+    async fn list(&self) -> Result<Json<PartList>, Refusal> {
+        Ok(Json(self.view()))
     }
 
     /// End a part, whatever it is at, so that its supervisor starts it again.
