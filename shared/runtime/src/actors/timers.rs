@@ -73,7 +73,8 @@ impl<S: Saga> Timers<S> {
         }
     }
 
-    fn look(&self, myself: Mailbox<TimersMessage>, caught_up: Option<CaughtUp>) {
+    /// Looks for what is due, and says so if somebody wants to know.
+    fn look(&self, told: Option<Mailbox<TimersMessage>>, caught_up: Option<CaughtUp>) {
         let wiring = Arc::clone(&self.0);
         tokio::spawn(async move {
             let waking = Arc::clone(&wiring);
@@ -90,7 +91,9 @@ impl<S: Saga> Timers<S> {
                     false
                 }
             };
-            let _ = myself.cast(TimersMessage::Woke(awaits_log));
+            if let Some(told) = told {
+                let _ = told.cast(TimersMessage::Woke(awaits_log));
+            }
         });
     }
 
@@ -125,7 +128,7 @@ impl<S: Saga> Actor for Timers<S> {
     ) -> Result<(), ActorProcessingErr> {
         let (myself, (message, _handling)) = (self.0.timers.mailbox(myself), mail.open());
         match message {
-            TimersMessage::Tick => self.look(myself, waiting.caught_up),
+            TimersMessage::Tick => self.look(Some(myself), waiting.caught_up),
             TimersMessage::Woke(awaits_log) => {
                 if awaits_log && !waiting.asked {
                     waiting.asked = true;
@@ -137,6 +140,10 @@ impl<S: Saga> Actor for Timers<S> {
             TimersMessage::CaughtUp(caught_up) => {
                 waiting.asked = false;
                 waiting.caught_up = caught_up.or(waiting.caught_up);
+                // What waited for this need not wait for the next tick, too.
+                if caught_up.is_some() {
+                    self.look(None, caught_up);
+                }
             }
         }
         Ok(())
