@@ -22,7 +22,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use runtime::actors::Nowhere;
 use runtime::actors::order::Outcome;
 use runtime::database::{Database, DatabaseSettings};
-use runtime::event_log::EventLog;
+use runtime::event_log::{EventLog, NewRecord};
 use runtime::health::Part;
 use runtime::saga::{Caused, Origin};
 use runtime::store::sql::SqlStore;
@@ -199,6 +199,20 @@ async fn row_21_transactions_of_a_foreign_service_hold_nothing_up() -> Result<()
     written.await??;
     rig.caught_up().await.context("the ends of transactions are waited for")?;
     rig.stop().await
+}
+
+/// Row 21. A message that its sender compressed may be larger than its dead-letter topic takes: the dead letter is compressed,
+/// too.
+#[tokio::test(flavor = "multi_thread")]
+async fn row_21_a_dead_letter_is_as_large_as_its_message() -> Result<()> {
+    let log = Stack::from_environment()?.log()?;
+    let letter = |value: Vec<u8>| NewRecord {
+        topic: "order.created.dlt".to_owned(),
+        key: None,
+        value: Some(value),
+        headers: Vec::new(),
+    };
+    append(&log, vec![letter(vec![b'x'; 6_000_000]), letter(b"small".to_vec())]).await
 }
 
 async fn until_confirmed(rig: &Rig<PaymentSaga>, order: &Payload) -> Result<()> {

@@ -47,6 +47,8 @@ pub struct KafkaSettings {
 pub struct KafkaLog {
     settings: KafkaSettings,
     producer: FutureProducer,
+    /// For what a topic may not take as it is. Few systems ever need it, so it is made when it is.
+    compressing: OnceCell<FutureProducer>,
     /// How many partitions the topics have, once they are there.
     topics: OnceCell<i32>,
 }
@@ -55,6 +57,10 @@ pub struct KafkaLog {
 const WAITING: usize = 256;
 /// The largest dead letter: any message with its headers.
 const DEAD_LETTER_BYTES: &str = "4194304";
+/// From so many bytes on a record is compressed: a topic that others made takes about a megabyte.
+const LARGE: usize = 900_000;
+/// The largest record that the client takes from us, compressed or not.
+const LARGEST: &str = "1000000000";
 /// How long a question to the brokers may take.
 const ASK: Duration = Duration::from_secs(5);
 
@@ -66,11 +72,31 @@ impl KafkaLog {
     /// Makes the producer. It connects in the background and waits for a broker that is away.
     pub fn new(settings: KafkaSettings) -> Result<Self, LogError> {
         let producer = Self::producer(&settings).map_err(|error| failed(&error))?;
-        Ok(KafkaLog { settings, producer, topics: OnceCell::new() })
+        Ok(KafkaLog { settings, producer, compressing: OnceCell::new(), topics: OnceCell::new() })
     }
 
     fn producer(settings: &KafkaSettings) -> Result<FutureProducer, KafkaError> {
-        Self::client(settings)
+        Self::producing(settings).create()
+    }
+
+    /// The producer for this record. A topic's limit is one of what it gets over the wire: others may have sent more than
+    /// that, compressed, and an answer, or its dead letter, is about as large.
+    async fn producer_of(&self, record: &NewRecord) -> Result<&FutureProducer, LogError> {
+        let parts = [&record.key, &record.value].into_iter().flatten().map(Vec::len).sum::<usize>();
+        if parts < LARGE {
+            return Ok(&self.producer);
+        }
+        let make = || async {
+            let mut config = Self::producing(&self.settings);
+            config.set("compression.type", "gzip").set("message.max.bytes", LARGEST);
+            config.create().map_err(|error| failed(&error))
+        };
+        self.compressing.get_or_try_init(make).await
+    }
+
+    fn producing(settings: &KafkaSettings) -> ClientConfig {
+        let mut config = Self::client(settings);
+        config
             .set("enable.idempotence", "true")
             // A broker takes any first sequence number from a producer that it does not know, on a new partition or
             // after a day without records. With a second request under way, one that is to be sent again would so be
@@ -82,8 +108,8 @@ impl KafkaLog {
             // The brokers' limits decide; ours must not stop a dead letter that the topic would take.
             .set("message.max.bytes", DEAD_LETTER_BYTES)
             // Java's default, so that producers in other languages put an order in the same partition.
-            .set("partitioner", "murmur2_random")
-            .create()
+            .set("partitioner", "murmur2_random");
+        config
     }
 
     fn client(settings: &KafkaSettings) -> ClientConfig {
@@ -194,7 +220,8 @@ impl EventLog for KafkaLog {
                 timestamp: None,
                 headers: Some(headers),
             };
-            self.producer.send(message, Timeout::Never).await.map(drop).map_err(|(error, _)| failed(&error))
+            let sent = self.producer_of(record).await?.send(message, Timeout::Never).await;
+            sent.map(drop).map_err(|(error, _)| failed(&error))
         }))
         .await
     }

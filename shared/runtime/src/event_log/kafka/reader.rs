@@ -19,6 +19,8 @@ use tokio::sync::oneshot;
 const REVOKE_WAIT: Duration = Duration::from_secs(5);
 /// How long one poll waits for a record.
 const POLL: Duration = Duration::from_millis(100);
+/// How often is looked whether partitions were passed without a record.
+const PASS: Duration = Duration::from_millis(500);
 /// How long a full channel is waited for before the partitions are paused and polling goes on.
 const FULL_WAIT: Duration = Duration::from_secs(1);
 
@@ -38,7 +40,7 @@ impl Reader {
         say_paused(&self.group, false);
         let mut passed = Passed { at: HashMap::new(), looked: Instant::now() };
         while !self.closed.load(Ordering::Relaxed) {
-            if passed.looked.elapsed() >= POLL && !self.pass(&mut passed) {
+            if passed.looked.elapsed() >= PASS && !self.pass(&mut passed) {
                 break;
             }
             // It is said once, perhaps to a poll that only served the callbacks.
