@@ -67,3 +67,21 @@ async fn an_order_that_waited_while_the_log_was_away_gets_its_time_again() -> Re
     assert_eq!(deadline().await?, second);
     rig.stop().await
 }
+
+/// While its rows wait in the outbox an order gets its time again, and if that is shorter than a commit, it is over again by
+/// then. It is for the next look to see to that.
+#[tokio::test]
+async fn a_deadline_shorter_than_a_commit_is_moved_once_a_look() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let (rig, order) = overdue(directory.path()).await?;
+    let version = async || {
+        let loaded = rig.wiring.store.load(&[order]).await?.pop();
+        anyhow::Ok(loaded.map(|loaded| loaded.instance.version))
+    };
+    for moves in 1..=3 {
+        let wake = Wake { caught_up: None, unsent: true };
+        rig.wiring.router.call(|reply| RouterMessage::Wake(order, wake, reply)).await?;
+        assert_eq!(version().await?, Some(1 + moves));
+    }
+    rig.stop().await
+}

@@ -20,7 +20,8 @@ use runtime::event_log::embedded::EmbeddedLog;
 use runtime::event_log::kafka::KafkaLog;
 use runtime::program::{Ports, Running, Stop, open_database};
 use std::fs::{File, TryLockError};
-use std::path::Path;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A running system.
@@ -34,7 +35,15 @@ pub struct System {
 }
 
 /// A data directory that this process alone uses.
-pub struct DataDir(#[expect(dead_code, reason = "the lock is held while the file is open")] File);
+pub struct DataDir {
+    path: PathBuf,
+    #[expect(dead_code, reason = "the lock is held while the file is open")]
+    lock: File,
+}
+
+/// The file that lists those that were made in the directory, a name a line. Each holds what the others rely on: one that is
+/// missing was lost, and must not be made again as if it were new.
+const MADE: &str = "files";
 
 impl DataDir {
     /// Makes the directory where there is none, and takes it for this process.
@@ -43,12 +52,55 @@ impl DataDir {
         std::fs::create_dir_all(path).map_err(|error| bad(error.to_string()))?;
         let lock = File::create(path.join("lock")).map_err(|error| bad(error.to_string()))?;
         match lock.try_lock() {
-            Ok(()) => Ok(DataDir(lock)),
+            Ok(()) => Ok(DataDir { path: path.to_owned(), lock }),
             Err(TryLockError::WouldBlock) => {
                 Err(bad("is in use by another order-system; stop that one, or choose another directory".into()))
             }
             Err(TryLockError::Error(error)) => Err(bad(error.to_string())),
         }
+    }
+
+    fn made(&self) -> Vec<String> {
+        let text = std::fs::read_to_string(self.path.join(MADE)).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    /// That none of these files is lost that were made before.
+    fn check(&self, files: &[String]) -> Result<(), BadSetting> {
+        let made = self.made();
+        let is_lost = |file: &&String| {
+            made.contains(file) && std::fs::metadata(self.path.join(file)).map_or(true, |found| found.len() == 0)
+        };
+        let Some(lost) = files.iter().find(is_lost) else { return Ok(()) };
+        let lost = self.path.join(lost);
+        let problem = format!(
+            "{} is missing or empty, and was made here before; bring the directory back whole from a backup, or begin anew in \
+             another one",
+            lost.display()
+        );
+        Err(BadSetting::new("--data-dir", problem))
+    }
+
+    /// Notes that these files are there now.
+    fn note(&self, files: &[String]) -> Result<(), BadSetting> {
+        let mut made = self.made();
+        made.extend(files.iter().filter(|file| !made.contains(file)).cloned().collect::<Vec<_>>());
+        let write = || {
+            let part = self.path.join(format!("{MADE}.part"));
+            let mut file = File::create(&part)?;
+            file.write_all(made.join("\n").as_bytes())?;
+            file.sync_all()?;
+            std::fs::rename(&part, self.path.join(MADE))
+        };
+        write().map_err(|error| BadSetting::new("--data-dir", format!("{}: {error}", self.path.display())))
+    }
+}
+
+/// The name of an embedded database's file.
+fn file_name(database: &DatabaseSettings) -> Option<String> {
+    match database {
+        DatabaseSettings::Sqlite(path) => path.file_name().map(|name| name.to_string_lossy().into_owned()),
+        DatabaseSettings::Postgres(_) => None,
     }
 }
 
@@ -64,6 +116,10 @@ impl System {
         let ways = settings.notify.ways()?;
         let stock = settings.inventory.initial_stock(&config::default_stock())?;
         let data_dir = if settings.is_embedded() { Some(DataDir::take(&settings.data_dir)?) } else { None };
+        let mut files: Vec<String> = databases.iter().filter_map(file_name).collect();
+        let events_file = DatabaseSettings::Sqlite(settings.data_dir.join("events.sqlite"));
+        files.extend(file_name(&events_file).filter(|_| kafka.is_none()));
+        data_dir.as_ref().map_or(Ok(()), |data_dir| data_dir.check(&files))?;
         let listeners = settings.listen()?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let board = Arc::new(Board::default());
@@ -74,8 +130,7 @@ impl System {
                 (Arc::new(log), None)
             }
             None => {
-                let file = DatabaseSettings::Sqlite(settings.data_dir.join("events.sqlite"));
-                let events = open_database::<EventLogMigrator>("--data-dir", &file, stop).await?;
+                let events = open_database::<EventLogMigrator>("--data-dir", &events_file, stop).await?;
                 (Arc::new(EmbeddedLog::open(events.clone(), Arc::clone(&clock)).await?), Some(events))
             }
         };
@@ -96,6 +151,7 @@ impl System {
             )
             .await?,
         ];
+        data_dir.as_ref().map_or(Ok(()), |data_dir| data_dir.note(&files))?;
         let mut ports = Vec::new();
         for ((database, listener), number) in opened.into_iter().zip(listeners).zip(0..) {
             ports.push(Ports {

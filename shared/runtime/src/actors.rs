@@ -305,7 +305,11 @@ impl<S: Saga> Wiring<S> {
     /// The journal, supervised.
     pub fn journal_child(self: &Arc<Self>) -> Child {
         let wiring = Arc::clone(self);
-        self.journal.child(move || GroupCommit::at(&wiring.journal, Arc::new(Journal(Arc::clone(&wiring)))))
+        self.journal.child(move || {
+            // What the last one could not write is nobody's any more; the next write says how it is.
+            wiring.health.note_write(Ok(()));
+            GroupCommit::at(&wiring.journal, Arc::new(Journal(Arc::clone(&wiring))))
+        })
     }
 
     /// The loader, supervised.

@@ -120,6 +120,10 @@ impl Database {
             transaction.execute_unprepared(&format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")).await?;
         }
         M::up(&transaction, None).await?;
+        if !self.is_postgres() {
+            // SQLite opens a file that it may not write, and says so at the first write: this one.
+            transaction.execute_unprepared("PRAGMA user_version = 1").await?;
+        }
         transaction.commit().await
     }
 
@@ -290,9 +294,16 @@ pub fn failure(error: &DbErr) -> Failure {
 
 /// Whether a database that could not be opened lets us in sooner or later, without anybody changing a setting or a right.
 pub fn is_away(error: &DbErr) -> bool {
-    let says_no = matches!(sqlx_error(error), Some(sqlx::Error::Database(error))
-        if error.code().is_some_and(|code| code.len() == 5 && ["28", "3D", "42"].contains(&&code[..2])));
-    failure(error) == Failure::Transient && !says_no
+    let says_no = |code: &str| match code.parse::<u32>() {
+        _ if code.len() == 5 => ["28", "3D", "42"].contains(&&code[..2]),
+        // SQLite's PERM, READONLY and CANTOPEN.
+        code => code.is_ok_and(|code| matches!(code & 0xff, 3 | 8 | 14)),
+    };
+    let code = match sqlx_error(error) {
+        Some(sqlx::Error::Database(error)) => error.code(),
+        Some(_) | None => None,
+    };
+    failure(error) == Failure::Transient && !code.is_some_and(|code| says_no(&code))
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "what sea-orm adds does not come from the database")]

@@ -55,6 +55,8 @@ pub struct Health {
     may_read: watch::Sender<bool>,
     /// The provider is away, and what is read now may be what it is tried with.
     provider_on_trial: AtomicBool,
+    /// The database's last answer to a write was that it cannot be done now.
+    writes_fail: AtomicBool,
     service: &'static str,
     works_without_log: bool,
 }
@@ -73,9 +75,14 @@ impl Health {
         ];
         let parts = BTreeMap::from(parts);
         let may_read = watch::Sender::new(true);
-        let provider_on_trial = AtomicBool::new(false);
-        let health =
-            Health { parts: Mutex::new(parts.clone()), may_read, provider_on_trial, service, works_without_log };
+        let health = Health {
+            parts: Mutex::new(parts.clone()),
+            may_read,
+            provider_on_trial: AtomicBool::new(false),
+            writes_fail: AtomicBool::new(false),
+            service,
+            works_without_log,
+        };
         parts.into_keys().for_each(|part| health.measure(part));
         health
     }
@@ -98,6 +105,19 @@ impl Health {
         self.let_read();
         if is_well != was_well {
             self.measure(part);
+        }
+    }
+
+    /// Notes how the database has answered a write.
+    pub fn note_write(&self, answer: Result<(), String>) {
+        self.writes_fail.store(answer.is_err(), Ordering::Relaxed);
+        self.set(Part::Database, answer);
+    }
+
+    /// Notes how the database has answered a read. One that answers and does not write is not well: its disk may be full.
+    pub fn note_read(&self, answer: Result<(), String>) {
+        if answer.is_err() || !self.writes_fail.load(Ordering::Relaxed) {
+            self.set(Part::Database, answer);
         }
     }
 
@@ -150,5 +170,25 @@ impl Health {
     /// Every part's condition.
     pub fn report(&self) -> BTreeMap<Part, Result<(), String>> {
         self.parts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_that_is_read_and_not_written_is_not_well() {
+        let health = Health::starting("test", true);
+        let is_well = || (health.is_well(Part::Database), health.may_read());
+        health.note_write(Err("the disk is full".into()));
+        health.note_read(Ok(()));
+        assert_eq!(is_well(), (false, false));
+        health.note_write(Ok(()));
+        assert_eq!(is_well(), (true, true));
+        health.note_read(Err("away".into()));
+        assert_eq!(is_well(), (false, false));
+        health.note_read(Ok(()));
+        assert_eq!(is_well(), (true, true));
     }
 }

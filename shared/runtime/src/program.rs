@@ -46,6 +46,10 @@ pub fn run<F: Future<Output = Result<()>>>(program: impl FnOnce(Stop) -> F) -> E
             return ExitCode::FAILURE;
         }
     };
+    // A connection is an open file. What a shell allows is meant for programs that wait for several with select(2).
+    if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
+        eprintln!("warning: the limit of open files cannot be raised: {error}");
+    }
     let stop = Stop::default();
     let result = runtime.block_on(async {
         stop.listen()?;

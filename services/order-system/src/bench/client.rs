@@ -102,8 +102,13 @@ impl Client {
     /// Reads an order, at its end if the system waits for that.
     pub(super) async fn read(&self, order: &str) -> Result<Standing> {
         let order = format!("{}/{order}", self.orders);
-        let reply = self.http.get(&order).header(WAIT.0, WAIT.1).send().await?.error_for_status()?;
-        reply.json().await.with_context(|| format!("GET {order}"))
+        loop {
+            let reply = self.http.get(&order).header(WAIT.0, WAIT.1).send().await?;
+            if !matches!(reply.status(), StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
+                return reply.error_for_status()?.json().await.with_context(|| format!("GET {order}"));
+            }
+            tokio::time::sleep(retry_after(&reply)).await;
+        }
     }
 
     /// Sees that there is enough of every product.

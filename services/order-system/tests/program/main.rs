@@ -8,6 +8,7 @@ use running::{PATIENCE, PROGRAM, Running, order, place, program, signal, status,
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::io::BufRead;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -189,6 +190,31 @@ async fn row_45_a_damaged_file_is_refused_by_name() -> Result<()> {
         assert!(error.contains(&path.display().to_string()), "{file} from {from}: {error}");
     }
     Ok(())
+}
+
+/// Row 45. A file that was there and is gone, or is empty, is not made anew beside the others, which rely on what it held.
+#[tokio::test]
+async fn row_45_a_lost_file_is_refused_by_name() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let mut running = Running::start(directory.path())?;
+    let accepted: Vec<String> = place(&reqwest::Client::new(), &running.url).await.into_iter().collect();
+    until_confirmed(&running, &accepted).await?;
+    signal(&running, "-TERM")?;
+    running.child.wait()?;
+    for name in ["order", "payment", "inventory", "notification", "events"] {
+        let file = directory.path().join(format!("{name}.sqlite"));
+        let kept = std::fs::read(&file)?;
+        for lose in [|file: &Path| std::fs::remove_file(file), |file: &Path| std::fs::write(file, "")] {
+            lose(&file)?;
+            let refused = program(directory.path()).output()?;
+            let error = String::from_utf8(refused.stderr)?;
+            assert_eq!(refused.status.code(), Some(2), "{name}: {error}");
+            let is_named = error.contains(&file.display().to_string()) && error.contains("--data-dir");
+            assert!(is_named && error.lines().count() == 1, "{name}: {error}");
+        }
+        std::fs::write(&file, kept)?;
+    }
+    until_confirmed(&Running::start(directory.path())?, &accepted).await
 }
 
 #[test]

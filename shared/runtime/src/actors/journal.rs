@@ -4,7 +4,6 @@ use super::group_commit::{Batch, Pause};
 use super::publisher::PublisherMessage;
 use super::{Address, Wiring};
 use crate::backoff::Backoff;
-use crate::health::Part;
 use crate::saga::{Saga, Step};
 use crate::store::{Loaded, OutboxKey, StoreError, Verdict};
 use async_trait::async_trait;
@@ -79,7 +78,8 @@ impl<S: Saga> Batch for Journal<S> {
         }
         let started = Instant::now();
         let size = steps.len();
-        let committed = until_answered(wiring, || wiring.store.commit(&steps, &sent)).await;
+        let note = |answer| wiring.health.note_write(answer);
+        let committed = until_answered::<S, _, _>(note, || wiring.store.commit(&steps, &sent)).await;
         let is_committed = committed.is_ok();
         let mut verdicts = committed.unwrap_or_else(|error| vec![Verdict::Refused(error.to_string()); size]);
         metrics::histogram!("journal_commit_seconds", "service" => S::SERVICE).record(started.elapsed().as_secs_f64());
@@ -139,7 +139,8 @@ impl<S: Saga> Batch for Loader<S> {
 
     async fn run(&self, orders: Vec<OrderId>) -> Vec<Self::Answer> {
         let wiring = &self.0;
-        match until_answered(wiring, || wiring.store.load(&orders)).await {
+        let note = |answer| wiring.health.note_read(answer);
+        match until_answered::<S, _, _>(note, || wiring.store.load(&orders)).await {
             Ok(found) => {
                 let found: HashMap<OrderId, Loaded<S>> =
                     found.into_iter().map(|loaded| (loaded.instance.order, loaded)).collect();
@@ -151,27 +152,27 @@ impl<S: Saga> Batch for Loader<S> {
     }
 }
 
-/// Asks the database until it answers. While it is away the service is not ready, its consumer stands still, and
+/// Asks the database until it answers, and notes each answer. While it is away the service is not ready, its consumer stands still, and
 /// nothing is given up.
 async fn until_answered<S: Saga, T, F: Future<Output = Result<T, StoreError>>>(
-    wiring: &Wiring<S>,
+    note: impl Fn(Result<(), String>),
     mut ask: impl FnMut() -> F,
 ) -> Result<T, StoreError> {
     let mut backoff = Backoff::default();
     loop {
         match ask().await {
             Err(error) if error.transient => {
-                wiring.health.set(Part::Database, Err(error.to_string()));
+                note(Err(error.to_string()));
                 tracing::warn!(service = S::SERVICE, %error, "the database does not answer; trying again");
                 backoff.wait().await;
             }
             Err(error) if error.damaged => {
                 // Nothing is answered, so nothing is taken for done; the supervisor gives up when it stays so.
-                wiring.health.set(Part::Database, Err(error.to_string()));
+                note(Err(error.to_string()));
                 panic!("the database is damaged: {error}");
             }
             answer => {
-                wiring.health.set(Part::Database, Ok(()));
+                note(Ok(()));
                 return answer;
             }
         }

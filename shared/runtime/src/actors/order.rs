@@ -149,6 +149,7 @@ impl<S: Saga> OrderActor<S> {
             }
             let (order, version) = (self.order, current.version + 1);
             let (correlation_id, mut traceparent) = (current.correlation_id.clone(), current.traceparent);
+            let mut is_excused = false;
             let (id, input) = match what {
                 Due::Outside(effect) => {
                     let id = outcome_id::<S>(order, version);
@@ -159,6 +160,7 @@ impl<S: Saga> OrderActor<S> {
                 Due::Deadline { excused: Some(excused), .. }
                     if wake.unsent || self.wiring.load.log_was_away_at() >= current.updated_at =>
                 {
+                    is_excused = true;
                     (event_id(S::SERVICE, order, version, "excused"), excused)
                 }
                 Due::Deadline { .. } if !self.has_read_up_to(due, wake.caught_up) => {
@@ -168,6 +170,8 @@ impl<S: Saga> OrderActor<S> {
             };
             let cause = Caused { origin: Origin::Here, id, correlation_id, traceparent, input, expected: None };
             match self.handle_input(known, &cause).await? {
+                // What excuses it may be over by the next look, and would else excuse it again at once.
+                Outcome::Applied(_) if is_excused => break,
                 Outcome::Applied(_) => {}
                 outcome
                 @ (Outcome::Nothing(..) | Outcome::Rejected(_) | Outcome::Refused(_) | Outcome::Unavailable) => {

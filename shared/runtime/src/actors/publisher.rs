@@ -303,7 +303,7 @@ impl<S: Saga> Actor for Publisher<S> {
             PublisherMessage::Read => self.read(&myself, lanes),
             PublisherMessage::Page(Ok(rows)) => {
                 if self.0.load.is_answered() {
-                    self.0.health.set(Part::Database, Ok(()));
+                    self.0.health.note_read(Ok(()));
                 }
                 lanes.backoff = Backoff::default();
                 self.adopt(&myself, lanes, rows);

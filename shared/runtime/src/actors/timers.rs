@@ -10,7 +10,6 @@ use super::consumer::ConsumerMessage;
 use super::mailbox::{Mail, Mailbox};
 use super::order::{CaughtUp, Wake, Woken};
 use super::router::RouterMessage;
-use crate::health::Part;
 use crate::saga::Saga;
 use crate::store::{Overdue, StoreError};
 use async_trait::async_trait;
@@ -82,12 +81,12 @@ impl<S: Saga> Timers<S> {
             let woken = tokio::spawn(async move { Self::wake(&waking, caught_up).await }).await;
             let awaits_log = match woken.unwrap_or_else(|panic| Err(panic.into())) {
                 Ok(awaits_log) => {
-                    wiring.health.set(Part::Database, Ok(()));
+                    wiring.health.note_read(Ok(()));
                     awaits_log
                 }
                 Err(error) => {
                     tracing::warn!(service = S::SERVICE, %error, "what is due cannot be read; trying again");
-                    wiring.health.set(Part::Database, Err(error.to_string()));
+                    wiring.health.note_read(Err(error.to_string()));
                     false
                 }
             };

@@ -90,7 +90,11 @@ pub struct EmbeddedLog {
     database: Database,
     writes: mpsc::Sender<Write>,
     topics: watch::Receiver<Topics>,
+    condition: watch::Receiver<Condition>,
 }
+
+/// Why nothing can be written now, if so.
+type Condition = Option<String>;
 
 impl EmbeddedLog {
     /// Opens the log in a migrated database.
@@ -106,9 +110,11 @@ impl EmbeddedLog {
         let topics = ends.into_iter().map(|(topic, last)| (topic, Topic::up_to(last + 1))).collect();
         let (sender, topics) = watch::channel(topics);
         let (writes, waiting) = mpsc::channel(WAITING);
-        let writer = Writer { database: database.clone(), clock, topics: sender, offsets: HashMap::new() };
+        let (well, condition) = watch::channel(None);
+        let writer =
+            Writer { database: database.clone(), clock, topics: sender, condition: well, offsets: HashMap::new() };
         tokio::spawn(writer.run(waiting));
-        Ok(EmbeddedLog { database, writes, topics })
+        Ok(EmbeddedLog { database, writes, topics, condition })
     }
 }
 
@@ -148,7 +154,8 @@ impl EventLog for EmbeddedLog {
             topics: self.topics.clone(),
             stored: Mutex::new(next.clone()),
         };
-        tokio::spawn(read(self.database.clone(), self.topics.clone(), next, deliveries));
+        let (topics, condition) = (self.topics.clone(), self.condition.clone());
+        tokio::spawn(read(self.database.clone(), topics, condition, next, deliveries));
         Ok(Subscription { changes, records, membership: Arc::new(membership) })
     }
 
@@ -201,6 +208,7 @@ struct Writer {
     database: Database,
     clock: Arc<dyn Clock>,
     topics: watch::Sender<Topics>,
+    condition: watch::Sender<Condition>,
     offsets: HashMap<(Arc<str>, String), i64>,
 }
 
@@ -253,8 +261,13 @@ impl Writer {
             answers.push((results.collect(), answer));
         }
         while let Err(error) = self.write(&written).await {
-            tracing::warn!(%error, "the embedded event log could not write; trying again");
+            if self.condition.send_replace(Some(error.to_string())).is_none() {
+                tracing::error!(%error, "the embedded event log cannot write; trying again until it can");
+            }
             tokio::time::sleep(RETRY).await;
+        }
+        if self.condition.send_if_modified(|condition| condition.take().is_some()) {
+            tracing::info!("the embedded event log writes again");
         }
         self.offsets.clear();
         self.topics.send_modify(|topics| {
@@ -312,10 +325,22 @@ fn row(record: &Record, appended_at: i64) -> records::Model {
     }
 }
 
-async fn read(database: Database, mut topics: watch::Receiver<Topics>, mut next: Positions, deliveries: Deliveries) {
+async fn read(
+    database: Database,
+    mut topics: watch::Receiver<Topics>,
+    mut condition: watch::Receiver<Condition>,
+    mut next: Positions,
+    deliveries: Deliveries,
+) {
     let assigned = next.keys().map(|topic| partition(topic)).collect();
     let mut open = deliveries.change(Change::Assigned(assigned));
+    let mut well = true;
     while open {
+        let why = condition.borrow_and_update().clone();
+        if well != why.is_none() {
+            well = why.is_none();
+            open &= deliveries.change(why.map_or(Change::Back, Change::Away));
+        }
         let behind: Vec<(String, Option<Vec<Arc<Record>>>)> = {
             let topics = topics.borrow_and_update();
             let behind = |(name, next): (&String, &i64)| {
@@ -349,6 +374,7 @@ async fn read(database: Database, mut topics: watch::Receiver<Topics>, mut next:
         if !is_behind {
             open &= tokio::select! {
                 changed = topics.changed() => changed.is_ok(),
+                changed = condition.changed() => changed.is_ok(),
                 () = deliveries.closed() => false,
             };
         }
@@ -365,8 +391,11 @@ async fn page(database: &Database, topic: &str, from: i64) -> Result<Vec<Arc<Rec
         .await?;
     rows.into_iter()
         .map(|row| {
-            let headers: Vec<(String, String)> = serde_json::from_str(&row.headers)
-                .map_err(|error| DbErr::Custom(format!("headers of {topic} at {}: {error}", row.position)))?;
+            // They are no part of the message, so it is read without them.
+            let headers: Vec<(String, String)> = serde_json::from_str(&row.headers).unwrap_or_else(|error| {
+                tracing::error!(topic, position = row.position, %error, "the headers of a record are damaged");
+                Vec::new()
+            });
             Ok(Arc::new(Record {
                 at: Position { partition: partition(topic), offset: row.position },
                 key: row.key,
