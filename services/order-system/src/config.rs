@@ -29,7 +29,7 @@ pub enum Command {
     /// Run all four services (as without a command)
     Run(Box<RunSettings>),
     /// Place orders and measure how fast they become final
-    Bench(BenchSettings),
+    Bench(Box<BenchSettings>),
     /// Print the OpenAPI document of each service, or write them into a directory
     Openapi {
         /// Where to write the documents: order.yaml, payment.yaml, inventory.yaml, notification.yaml,

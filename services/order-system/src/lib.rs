@@ -88,7 +88,7 @@ impl DataDir {
         let write = || {
             let part = self.path.join(format!("{MADE}.part"));
             let mut file = File::create(&part)?;
-            file.write_all(made.join("\n").as_bytes())?;
+            made.iter().try_for_each(|name| writeln!(file, "{name}"))?;
             file.sync_all()?;
             std::fs::rename(&part, self.path.join(MADE))
         };

@@ -13,7 +13,7 @@ fn main() -> ExitCode {
         Ok(Settings { command, run }) => match command {
             None => program::run(|stop| serve(run, stop)),
             Some(Command::Run(run)) => program::run(|stop| serve(*run, stop)),
-            Some(Command::Bench(settings)) => program::run(|stop| bench::run(settings, stop)),
+            Some(Command::Bench(settings)) => program::run(|stop| bench::run(*settings, stop)),
             Some(Command::Openapi { write }) => program::run(|stop| openapi(write, stop)),
         },
         Err(code) => code,

@@ -224,7 +224,7 @@ impl Routes {
         if if_none_match.as_deref().is_some_and(|tags| tags.trim() == "*" || matches(tags, found.version)) {
             return Ok(Found::Unchanged(etag));
         }
-        Ok(Found::Found(Json(found.into()), etag, applied))
+        Ok(Found::Found(Json(Box::new(found.into())), etag, applied))
     }
 
     /// Read what an order has been through.

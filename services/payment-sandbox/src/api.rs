@@ -124,17 +124,17 @@ enum TransferResponse {
     /// A fault on demand: nothing was done.
     #[oai(status = 429, content_type = "application/problem+json")]
     TooMany(
-        Json<Problem>,
+        Json<Box<Problem>>,
         /// Seconds to wait before trying again.
         #[oai(header = "Retry-After")]
         u32,
     ),
     /// A fault on demand: nothing was done.
     #[oai(status = 500, content_type = "application/problem+json")]
-    Broken(Json<Problem>),
+    Broken(Json<Box<Problem>>),
     /// A fault on demand: nothing was done, and that was said late.
     #[oai(status = 504, content_type = "application/problem+json")]
-    TimedOut(Json<Problem>),
+    TimedOut(Json<Box<Problem>>),
 }
 
 #[OpenApi]

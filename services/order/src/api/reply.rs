@@ -49,7 +49,7 @@ pub(super) enum Placed {
     /// It is final, as the header Prefer wished to wait for.
     #[oai(status = 200)]
     Final(
-        Json<OrderView>,
+        Json<Box<OrderView>>,
         /// Where the order can be read.
         #[oai(header = "Location")]
         String,
@@ -81,7 +81,7 @@ pub(super) enum Found {
     /// How it stands.
     #[oai(status = 200)]
     Found(
-        Json<OrderView>,
+        Json<Box<OrderView>>,
         /// Names this version of the order, for `If-Match`.
         #[oai(header = "ETag")]
         String,
@@ -117,7 +117,7 @@ impl Placed {
         match ended {
             Some(order) => {
                 let etag = etag(order.version);
-                Placed::Final(Json(order.into()), location, ask.correlation_id, applied, replayed, etag)
+                Placed::Final(Json(Box::new(order.into())), location, ask.correlation_id, applied, replayed, etag)
             }
             None => {
                 let acknowledgement = acknowledgement(&ask, OrderStatus::Pending);

@@ -142,7 +142,7 @@ impl Access {
             }
         };
         let problem = Problem::new(StatusCode::UNAUTHORIZED, detail);
-        Refusal::Unknown(Json(Box::new(problem)), format!(r#"Bearer realm="order-system"{challenge}"#))
+        Refusal::Unknown(Json(problem), format!(r#"Bearer realm="order-system"{challenge}"#))
     }
 }
 

@@ -80,7 +80,7 @@ impl Gate {
         let method = request.method().clone();
         let path = request.uri().path().to_owned();
         let mut response = match correlation_id(request.headers()) {
-            Err(problem) => respond(&Problem { instance: Some(path.clone()), ..problem }),
+            Err(problem) => respond(&Problem { instance: Some(path.clone()), ..*problem }),
             Ok(correlation_id) => {
                 request.headers_mut().insert(CORRELATION_ID, correlation_id.clone());
                 let (parent, context) = begin_span(&mut request);
@@ -177,7 +177,7 @@ fn header(context: &Context) -> HeaderValue {
 }
 
 /// What a caller relies on is refused if it cannot be read: it would count as not sent.
-fn readable(headers: &HeaderMap) -> Result<(), Problem> {
+fn readable(headers: &HeaderMap) -> Result<(), Box<Problem>> {
     let unreadable = |name: &str| headers.get_all(name).iter().any(|value| value.to_str().is_err());
     let Some(name) = ["Idempotency-Key", "If-Match"].into_iter().find(|name| unreadable(name)) else {
         return Ok(());
@@ -187,7 +187,7 @@ fn readable(headers: &HeaderMap) -> Result<(), Problem> {
     Err(problem.blaming(name, FieldFault::Invalid, detail))
 }
 
-fn correlation_id(headers: &HeaderMap) -> Result<HeaderValue, Problem> {
+fn correlation_id(headers: &HeaderMap) -> Result<HeaderValue, Box<Problem>> {
     let Some(own) = headers.get(CORRELATION_ID).filter(|own| !own.is_empty()) else {
         let fresh = Uuid::new_v4().to_string();
         return Ok(HeaderValue::from_str(&fresh).expect("a UUID is a header value"));
@@ -206,7 +206,7 @@ async fn placed(mut response: Response, path: &str, context: &Context) -> Respon
         let body = response.take_body().into_vec().await.unwrap_or_default();
         let body = match serde_json::from_slice::<Problem>(&body) {
             Ok(problem) => {
-                let (instance, trace_id) = (Some(path.to_owned()), Some(context.trace_id().to_string()));
+                let (instance, trace_id) = (Some(path.to_owned()), Some(context.trace_id()));
                 written(&Problem { instance, trace_id, ..problem })
             }
             Err(_) => body,

@@ -69,14 +69,14 @@ impl Problem {
     pub const CONTENT_TYPE: &'static str = "application/problem+json";
 
     /// A problem of the kind that goes with the status.
-    pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+    pub fn new(status: StatusCode, detail: impl Into<String>) -> Box<Self> {
         let title = match status {
             StatusCode::UNPROCESSABLE_ENTITY => "Unprocessable Content",
             StatusCode::PAYLOAD_TOO_LARGE => "Content Too Large",
             status => status.canonical_reason().unwrap_or("Error"),
         };
         let kind = title.to_ascii_lowercase().replace(' ', "-");
-        Problem {
+        Box::new(Problem {
             kind: format!("urn:order-system:problem:{kind}"),
             title: title.to_owned(),
             status: status.as_u16(),
@@ -84,18 +84,23 @@ impl Problem {
             instance: None,
             trace_id: None,
             errors: Vec::new(),
-        }
+        })
     }
 
     /// With one field at fault.
     #[must_use]
-    pub fn blaming(self, pointer: impl Into<String>, code: FieldFault, detail: impl Into<String>) -> Self {
+    pub fn blaming(
+        self: Box<Self>,
+        pointer: impl Into<String>,
+        code: FieldFault,
+        detail: impl Into<String>,
+    ) -> Box<Self> {
         self.with_errors(vec![FieldError { pointer: pointer.into(), code, detail: detail.into() }])
     }
 
     /// With the fields at fault.
     #[must_use]
-    pub fn with_errors(mut self, errors: Vec<FieldError>) -> Self {
+    pub fn with_errors(mut self: Box<Self>, errors: Vec<FieldError>) -> Box<Self> {
         self.errors = errors;
         self
     }
@@ -106,7 +111,7 @@ impl Problem {
 pub enum Refusal {
     /// The request cannot be read: not JSON, or a parameter that is none.
     #[oai(status = 400, content_type = "application/problem+json")]
-    Malformed(Json<Problem>),
+    Malformed(Json<Box<Problem>>),
     /// The service does not know who asks: there is no credential, or none that it accepts.
     #[oai(status = 401, content_type = "application/problem+json")]
     Unknown(
@@ -117,29 +122,29 @@ pub enum Refusal {
     ),
     /// This caller may not do this.
     #[oai(status = 403, content_type = "application/problem+json")]
-    Forbidden(Json<Problem>),
+    Forbidden(Json<Box<Problem>>),
     /// There is no such thing.
     #[oai(status = 404, content_type = "application/problem+json")]
-    NotFound(Json<Problem>),
+    NotFound(Json<Box<Problem>>),
     /// Not possible as things stand.
     #[oai(status = 409, content_type = "application/problem+json")]
-    Conflict(Json<Problem>),
+    Conflict(Json<Box<Problem>>),
     /// Things have changed since the caller looked.
     #[oai(status = 412, content_type = "application/problem+json")]
-    Stale(Json<Problem>),
+    Stale(Json<Box<Problem>>),
     /// The body is larger than 256 KiB.
     #[oai(status = 413, content_type = "application/problem+json")]
-    TooLarge(Json<Problem>),
+    TooLarge(Json<Box<Problem>>),
     /// The body is not declared as JSON.
     #[oai(status = 415, content_type = "application/problem+json")]
-    NotJson(Json<Problem>),
+    NotJson(Json<Box<Problem>>),
     /// The request can be read, but its content is wrong.
     #[oai(status = 422, content_type = "application/problem+json")]
-    Wrong(Json<Problem>),
+    Wrong(Json<Box<Problem>>),
     /// Too many requests of this caller.
     #[oai(status = 429, content_type = "application/problem+json")]
     TooMany(
-        Json<Problem>,
+        Json<Box<Problem>>,
         /// Seconds to wait before trying again.
         #[oai(header = "Retry-After")]
         u32,
@@ -147,7 +152,7 @@ pub enum Refusal {
     /// The service cannot do this now.
     #[oai(status = 503, content_type = "application/problem+json")]
     Unavailable(
-        Json<Problem>,
+        Json<Box<Problem>>,
         /// Seconds to wait before trying again.
         #[oai(header = "Retry-After")]
         u32,
