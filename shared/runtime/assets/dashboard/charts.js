@@ -197,6 +197,6 @@ function figure(spec, lines, x) {
       mount: (element) => (element.$chart = new Chart(element, spec)),
       fresh: (element) => element.$chart.show([x, ...lines]),
     }),
-    isEmpty && h("p", { class: "plot-empty" }, "Nothing of this was recorded in the last 5 minutes. It is recorded while a dashboard is open."),
+    isEmpty && h("p", { class: "plot-empty" }, "Nothing recorded in the last 5 minutes"),
   );
 }

@@ -26,9 +26,10 @@ impl Type for CorrelationId {
     }
 
     fn schema_ref() -> MetaSchemaRef {
-        let pattern = Some("^[!-~]([ -~]*[!-~])?$".to_owned());
-        let (min_length, max_length) = (Some(1), Some(LONGEST));
-        MetaSchemaRef::Inline(Box::new(MetaSchema { pattern, min_length, max_length, ..MetaSchema::new("string") }))
+        // An empty header counts as none.
+        let pattern = Some("^([!-~]([ -~]*[!-~])?)?$".to_owned());
+        let max_length = Some(LONGEST);
+        MetaSchemaRef::Inline(Box::new(MetaSchema { pattern, max_length, ..MetaSchema::new("string") }))
     }
 
     fn as_raw_value(&self) -> Option<&Self> {
