@@ -38,7 +38,7 @@ impl Reader {
     pub(super) fn run(self) {
         let mut away = None;
         say_paused(&self.group, false);
-        let mut passed = Passed { at: HashMap::new(), looked: Instant::now() };
+        let mut passed = Passed { generation: 0, at: HashMap::new(), looked: Instant::now() };
         while !self.closed.load(Ordering::Relaxed) {
             if passed.looked.elapsed() >= PASS && !self.pass(&mut passed) {
                 break;
@@ -51,7 +51,7 @@ impl Reader {
             match self.consumer.poll(POLL) {
                 None => self.see_if_back(&mut away),
                 Some(Ok(message)) => {
-                    if !self.deliver(record(&message).into()) {
+                    if !self.deliver(self.deliveries.generation(), record(&message).into()) {
                         break;
                     }
                 }
@@ -87,20 +87,24 @@ impl Reader {
     /// no record, and would else be waited for.
     fn pass(&self, passed: &mut Passed) -> bool {
         passed.looked = Instant::now();
+        // One for all: while a delivery waits, partitions may be taken away, and what is said of them counts no more.
+        let generation = self.deliveries.generation();
+        if std::mem::replace(&mut passed.generation, generation) != generation {
+            passed.at.clear();
+        }
         let Ok(positions) = self.consumer.position() else { return true };
         positions.elements().iter().all(|element| {
             // It is none where nothing was read since the partition was assigned, or sought back to.
             let Offset::Offset(next) = element.offset() else { return true };
             let partition = Partition { topic: element.topic().to_owned(), partition: element.partition() };
             passed.at.insert(partition.clone(), next) == Some(next)
-                || self.deliver(Read::Nothing(Position { partition, offset: next - 1 }))
+                || self.deliver(generation, Read::Nothing(Position { partition, offset: next - 1 }))
         })
     }
 
-    /// Hands over what was read. While there is no room the partitions are paused and polling goes on, so that the member
-    /// stays in its group. Returns whether anybody is still listening.
-    fn deliver(&self, read: Read) -> bool {
-        let generation = self.deliveries.generation();
+    /// Hands over what was read in this generation. While there is no room the partitions are paused and polling goes on, so
+    /// that the member stays in its group. Returns whether anybody is still listening.
+    fn deliver(&self, generation: u64, read: Read) -> bool {
         let mut paused = false;
         loop {
             let waited = self.runtime.block_on(async { tokio::time::timeout(FULL_WAIT, self.deliveries.room()).await });
@@ -150,6 +154,8 @@ impl Reader {
 
 /// How far each partition was last said to be passed, and when that was looked at.
 struct Passed {
+    /// Of the assignment that it is about.
+    generation: u64,
     at: HashMap<Partition, i64>,
     looked: Instant,
 }
