@@ -238,12 +238,7 @@ impl Api {
         let NewOnHand { on_hand, reason } = body.0;
         let mut fields = Fields::default();
         fields.check_text(&product_id.0, "productId");
-        fields.check(
-            (0..=MAX_ON_HAND).contains(&on_hand),
-            "/onHand",
-            FieldFault::OutOfRange,
-            format!("must be from 0 to {MAX_ON_HAND}"),
-        );
+        fields.check_range(on_hand, 0..=MAX_ON_HAND, "/onHand");
         if let Some(reason) = &reason {
             fields.check_text(reason, "/reason");
         }

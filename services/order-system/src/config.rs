@@ -81,6 +81,10 @@ pub struct RunSettings {
     pub common: Common,
 }
 
+/// The settings that say where each service's database is, as [`RunSettings::databases`] has them.
+pub const DATABASE_URLS: [&str; 4] =
+    ["ORDER_DATABASE_URL", "PAYMENT_DATABASE_URL", "INVENTORY_DATABASE_URL", "NOTIFICATION_DATABASE_URL"];
+
 impl RunSettings {
     /// The settings of a system that is not configured, on any free ports: for tests and measurements.
     pub fn embedded(data_dir: PathBuf) -> Self {
@@ -100,10 +104,10 @@ impl RunSettings {
             None => Ok(DatabaseSettings::Sqlite(self.data_dir.join(file))),
         };
         Ok([
-            database("ORDER_DATABASE_URL", &self.order_database_url, "order.sqlite")?,
-            database("PAYMENT_DATABASE_URL", &self.payment_database_url, "payment.sqlite")?,
-            database("INVENTORY_DATABASE_URL", &self.inventory_database_url, "inventory.sqlite")?,
-            database("NOTIFICATION_DATABASE_URL", &self.notification_database_url, "notification.sqlite")?,
+            database(DATABASE_URLS[0], &self.order_database_url, "order.sqlite")?,
+            database(DATABASE_URLS[1], &self.payment_database_url, "payment.sqlite")?,
+            database(DATABASE_URLS[2], &self.inventory_database_url, "inventory.sqlite")?,
+            database(DATABASE_URLS[3], &self.notification_database_url, "notification.sqlite")?,
         ])
     }
 

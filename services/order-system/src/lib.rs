@@ -84,7 +84,11 @@ impl DataDir {
     /// Notes that these files are there now.
     fn note(&self, files: &[String]) -> Result<(), BadSetting> {
         let mut made = self.made();
-        made.extend(files.iter().filter(|file| !made.contains(file)).cloned().collect::<Vec<_>>());
+        let new: Vec<String> = files.iter().filter(|file| !made.contains(file)).cloned().collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        made.extend(new);
         let write = || {
             let part = self.path.join(format!("{MADE}.part"));
             let mut file = File::create(&part)?;
@@ -119,7 +123,9 @@ impl System {
         let mut files: Vec<String> = databases.iter().filter_map(file_name).collect();
         let events_file = DatabaseSettings::Sqlite(settings.data_dir.join("events.sqlite"));
         files.extend(file_name(&events_file).filter(|_| kafka.is_none()));
-        data_dir.as_ref().map_or(Ok(()), |data_dir| data_dir.check(&files))?;
+        if let Some(data_dir) = &data_dir {
+            data_dir.check(&files)?;
+        }
         let listeners = settings.listen()?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let board = Arc::new(Board::default());
@@ -134,24 +140,20 @@ impl System {
                 (Arc::new(EmbeddedLog::open(events.clone(), Arc::clone(&clock)).await?), Some(events))
             }
         };
-        let setting = |url, database: &DatabaseSettings| match database {
+        // What is wrong with a file is wrong with the directory, and not with a URL that is not set.
+        let setting = |n: usize| match databases[n] {
             DatabaseSettings::Sqlite(_) => "--data-dir",
-            DatabaseSettings::Postgres(_) => url,
+            DatabaseSettings::Postgres(_) => config::DATABASE_URLS[n],
         };
         let opened = [
-            open_database::<OrderMigrator>(setting("ORDER_DATABASE_URL", &databases[0]), &databases[0], stop).await?,
-            open_database::<PaymentMigrator>(setting("PAYMENT_DATABASE_URL", &databases[1]), &databases[1], stop)
-                .await?,
-            open_database::<InventoryMigrator>(setting("INVENTORY_DATABASE_URL", &databases[2]), &databases[2], stop)
-                .await?,
-            open_database::<NotificationMigrator>(
-                setting("NOTIFICATION_DATABASE_URL", &databases[3]),
-                &databases[3],
-                stop,
-            )
-            .await?,
+            open_database::<OrderMigrator>(setting(0), &databases[0], stop).await?,
+            open_database::<PaymentMigrator>(setting(1), &databases[1], stop).await?,
+            open_database::<InventoryMigrator>(setting(2), &databases[2], stop).await?,
+            open_database::<NotificationMigrator>(setting(3), &databases[3], stop).await?,
         ];
-        data_dir.as_ref().map_or(Ok(()), |data_dir| data_dir.note(&files))?;
+        if let Some(data_dir) = &data_dir {
+            data_dir.note(&files)?;
+        }
         let mut ports = Vec::new();
         for ((database, listener), number) in opened.into_iter().zip(listeners).zip(0..) {
             ports.push(Ports {

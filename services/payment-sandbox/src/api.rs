@@ -178,7 +178,7 @@ impl Api {
     ) -> Result<Json<Page>, Refusal> {
         let limit = limit.0.unwrap_or(100);
         let mut fields = Fields::default();
-        fields.check((1..=1_000).contains(&limit), "limit", FieldFault::OutOfRange, "must be from 1 to 1000");
+        fields.check_range(limit, 1..=1_000, "limit");
         fields.finish()?;
         // One more than asked for tells whether there is a next page.
         let mut entries = self.ledger.entries(after.0.unwrap_or(0), limit + 1).await?;

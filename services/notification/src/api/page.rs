@@ -5,7 +5,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use poem::http::StatusCode;
 use poem_openapi::payload::Json;
-use runtime::http::{FieldFault, Fields, Problem, Refusal};
+use runtime::http::{Fields, Problem, Refusal};
 use runtime::store::sql::{before, behind};
 use sea_orm::sea_query::Expr;
 use std::fmt;
@@ -18,7 +18,7 @@ pub(super) const MOST: u64 = 100;
 pub(super) fn limit(wanted: Option<u64>) -> Result<u64, Refusal> {
     let limit = wanted.unwrap_or(MOST);
     let mut fields = Fields::default();
-    fields.check((1..=MOST).contains(&limit), "limit", FieldFault::OutOfRange, format!("must be from 1 to {MOST}"));
+    fields.check_range(limit, 1..=MOST, "limit");
     fields.finish().map(|()| limit)
 }
 

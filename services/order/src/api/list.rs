@@ -6,7 +6,7 @@ use crate::saga::OrderSaga;
 use crate::store::{Column, Entity, is_stuck};
 use contracts::Timestamp;
 use runtime::database::Database;
-use runtime::http::{Caller, FieldFault, Fields, Refusal, Role};
+use runtime::http::{Caller, Fields, Refusal, Role};
 use runtime::saga::{Instance, Named};
 use runtime::store::sql::Table;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
@@ -56,7 +56,7 @@ impl Filter {
     ) -> Result<(Vec<Instance<OrderSaga>>, Option<String>), Refusal> {
         let limit = self.limit.unwrap_or(USUAL);
         let mut fields = Fields::default();
-        fields.check((1..=MOST).contains(&limit), "limit", FieldFault::OutOfRange, format!("must be from 1 to {MOST}"));
+        fields.check_range(limit, 1..=MOST, "limit");
         fields.finish()?;
         let mut wanted = Entity::find();
         if let Some(cursor) = self.cursor {

@@ -137,14 +137,9 @@ impl NewOrder {
         let mut sum = 0_i128;
         for (i, line) in self.items.iter().enumerate() {
             fields.check_text(&line.product_id, &format!("/items/{i}/productId"));
-            let deliverable = (1..=contracts::MAX_QUANTITY).contains(&line.quantity);
-            let most = contracts::MAX_QUANTITY;
-            fields.check(
-                deliverable,
-                format!("/items/{i}/quantity"),
-                FieldFault::OutOfRange,
-                format!("must be from 1 to {most}"),
-            );
+            let quantities = 1..=contracts::MAX_QUANTITY;
+            let deliverable = quantities.contains(&line.quantity);
+            fields.check_range(line.quantity, quantities, format!("/items/{i}/quantity"));
             let price = line.unit_price.money();
             let pointer = format!("/items/{i}/unitPrice");
             match price {

@@ -90,7 +90,7 @@ const MAX_DELAY_MS: u64 = 600_000;
 impl FaultRule {
     pub(super) fn check(self, place: usize, fields: &mut Fields) -> Rule {
         let percent = self.probability.unwrap_or(100);
-        fields.check(percent <= 100, format!("/{place}/probability"), FieldFault::OutOfRange, "must be from 0 to 100");
+        fields.check_range(percent, 0..=100, format!("/{place}/probability"));
         let delay = self.delay_ms.unwrap_or(DELAY_MS);
         fields.check(
             delay <= MAX_DELAY_MS,

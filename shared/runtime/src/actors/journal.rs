@@ -152,8 +152,8 @@ impl<S: Saga> Batch for Loader<S> {
     }
 }
 
-/// Asks the database until it answers, and notes each answer. While it is away the service is not ready, its consumer stands still, and
-/// nothing is given up.
+/// Asks the database until it answers, and notes each answer. While it is away the service is not ready, its consumer
+/// stands still, and nothing is given up.
 async fn until_answered<S: Saga, T, F: Future<Output = Result<T, StoreError>>>(
     note: impl Fn(Result<(), String>),
     mut ask: impl FnMut() -> F,

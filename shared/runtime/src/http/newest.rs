@@ -26,7 +26,7 @@ impl Page {
     pub fn of(limit: Option<u64>, cursor: Option<&str>) -> Result<Self, Refusal> {
         let limit = limit.unwrap_or(USUAL);
         let mut fields = Fields::default();
-        fields.check((1..=MOST).contains(&limit), "limit", FieldFault::OutOfRange, format!("must be from 1 to {MOST}"));
+        fields.check_range(limit, 1..=MOST, "limit");
         fields.finish()?;
         let before = cursor.map(|cursor| read(cursor).ok_or_else(unreadable)).transpose()?;
         Ok(Page { limit, before })

@@ -4,6 +4,8 @@ use poem::http::StatusCode;
 use poem_openapi::payload::Json;
 use poem_openapi::{ApiResponse, Enum, Object};
 use serde::{Deserialize, Serialize};
+use std::fmt::Display;
+use std::ops::RangeInclusive;
 
 /// What is wrong with a field, for programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum, Serialize, Deserialize)]
@@ -231,6 +233,17 @@ impl Fields {
         if !fine {
             self.0.push(FieldError { pointer: pointer.into(), code, detail: detail.into() });
         }
+    }
+
+    /// A number within these bounds.
+    pub fn check_range<N: PartialOrd + Display>(
+        &mut self,
+        number: N,
+        range: RangeInclusive<N>,
+        pointer: impl Into<String>,
+    ) {
+        let detail = format!("must be from {} to {}", range.start(), range.end());
+        self.check(range.contains(&number), pointer, FieldFault::OutOfRange, detail);
     }
 
     /// A text that people and databases can take: not blank, not too long, no control characters.

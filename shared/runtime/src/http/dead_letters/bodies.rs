@@ -136,14 +136,8 @@ impl RedriveMany {
         let filter = filter("/", self.topic, self.reason)?;
         let (limit, rate) = (self.limit.unwrap_or(MOST), self.rate_per_second.unwrap_or(10));
         let mut fields = Fields::default();
-        fields.check(
-            (1..=MOST).contains(&limit),
-            "/limit",
-            FieldFault::OutOfRange,
-            format!("must be from 1 to {MOST}"),
-        );
-        let slow_enough = (1..=FASTEST).contains(&rate);
-        fields.check(slow_enough, "/ratePerSecond", FieldFault::OutOfRange, format!("must be from 1 to {FASTEST}"));
+        fields.check_range(limit, 1..=MOST, "/limit");
+        fields.check_range(rate, 1..=FASTEST, "/ratePerSecond");
         if let Some(note) = &self.note {
             fields.check_text(note, "/note");
         }
