@@ -79,11 +79,20 @@ impl Money {
 
 /// The text of a JSON number as a decimal, exactly, if 28 digits hold it.
 fn decimal(text: &str) -> Result<Decimal, rust_decimal::Error> {
-    match (text.contains(['e', 'E']), text.contains('.')) {
-        (true, _) => Decimal::from_scientific(text),
-        // Zeros behind the last place say nothing, however many they are.
-        (false, true) => Decimal::from_str_exact(text.trim_end_matches('0').trim_end_matches('.')),
-        (false, false) => Decimal::from_str_exact(text),
+    let (digits, exponent) =
+        text.split_once(['e', 'E']).map_or((text, None), |(digits, exponent)| (digits, Some(exponent)));
+    // Zeros behind the last place say nothing, however many they are.
+    let digits = match digits.contains('.') {
+        true => digits.trim_end_matches('0').trim_end_matches('.'),
+        false => digits,
+    };
+    // With an exponent at once, what is beyond 28 digits would be rounded.
+    let decimal = Decimal::from_str_exact(digits)?;
+    match exponent {
+        Some(exponent) if !decimal.is_zero() => {
+            Decimal::from_scientific(&format!("{}e{exponent}", decimal.normalize()))
+        }
+        Some(_) | None => Ok(decimal),
     }
 }
 
@@ -196,6 +205,10 @@ mod tests {
             ("0.00001", Err(NotMoney::TooManyPlaces)),
             ("1e-400", Err(NotMoney::TooManyPlaces)),
             ("0.00000000000000000000000000000000000001", Err(NotMoney::TooManyPlaces)),
+            ("99.9900000000000000000000000000000001e0", Err(NotMoney::TooManyPlaces)),
+            ("0.00000000000000000000000000000000000001e38", Err(NotMoney::TooManyPlaces)),
+            ("0e400", Ok(0)),
+            ("0.0e-30", Ok(0)),
         ];
         for (text, expected) in rows {
             let number: Number = serde_json::from_str(text).unwrap();

@@ -49,8 +49,6 @@ struct Read<'a> {
     version: Cow<'a, str>,
     #[serde(default)]
     correlation_id: Option<String>,
-    #[serde(borrow, rename = "timestamp")]
-    _timestamp: Cow<'a, str>,
     #[serde(borrow)]
     payload: Option<&'a RawValue>,
 }

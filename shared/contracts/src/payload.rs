@@ -64,6 +64,14 @@ impl OrderCreated {
         if !is_iso4217(&self.currency) {
             return Some(format!("{:?} is not a currency of ISO 4217", self.currency));
         }
+        let impossible = |line: &OrderLine| match &line.unit_price {
+            Amount::Exact(price) if *price >= Money::ZERO => None,
+            Amount::Exact(price) => Some(format!("{:?} cannot cost {price}", line.product_id)),
+            Amount::Impossible(price) => Some(format!("{:?} cannot cost {price}", line.product_id)),
+        };
+        if let Some(why) = self.items.iter().find_map(impossible) {
+            return Some(why);
+        }
         unfillable(self.items.iter().map(|line| (line.product_id.as_str(), line.quantity)))
     }
 }

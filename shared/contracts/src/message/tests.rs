@@ -52,6 +52,8 @@ fn readers_are_liberal_where_the_contract_is() {
         ("an empty correlation id", CREATED.replace("c-1", "")),
         ("no correlation id", CREATED.replace(r#""correlationId":"c-1","#, "")),
         ("a null correlation id", CREATED.replace(r#""c-1""#, "null")),
+        ("no timestamp", CREATED.replace(r#""timestamp":"2026-01-01T00:00:00Z","#, "")),
+        ("a timestamp in milliseconds", CREATED.replace(r#""2026-01-01T00:00:00Z""#, "1767225600000")),
         ("an impossible amount", CREATED.replace("99.99", "-1e400")),
         ("no items", CREATED.replace(r#"{"productId":"P1","quantity":2,"unitPrice":49.99}"#, "")),
     ];
@@ -63,6 +65,24 @@ fn readers_are_liberal_where_the_contract_is() {
     // A known type on another type's topic is unknown there.
     let stray = decode("payment.confirmed", Some(ORDER.as_bytes()), Some(CREATED.as_bytes()));
     assert_eq!(stray, Ok(Decoded::UnknownType("OrderCreated".into())));
+}
+
+#[test]
+fn what_is_impossible_cannot_be_paid() {
+    let rows = [
+        ("99.99,", "0,", "the amount 0 is not positive"),
+        ("99.99,", "0.00001,", "the amount 0.00001 has more than 4 decimal places"),
+        ("USD", "XYZ", "\"XYZ\" is not a currency of ISO 4217"),
+        ("49.99", "-5", "\"P1\" cannot cost -5"),
+        ("49.99", "1e400", "\"P1\" cannot cost 1e+400"),
+        (r#""quantity":2"#, r#""quantity":0"#, "a quantity of 0 of \"P1\" cannot be delivered"),
+        (r#"{"productId":"P1","quantity":2,"unitPrice":49.99}"#, "", "the order has no items"),
+    ];
+    for (written, impossible, expected) in rows {
+        let Ok(Decoded::Event(envelope)) = read(&CREATED.replace(written, impossible)) else { panic!("{impossible}") };
+        let Payload::OrderCreated(created) = envelope.payload else { panic!("{impossible}") };
+        assert_eq!(created.unpayable().as_deref(), Some(expected));
+    }
 }
 
 #[test]
