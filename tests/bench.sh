@@ -147,12 +147,12 @@ The floor, \`pgbench -N -M prepared -c 32 -j 2\` at scale 50: **$(awk -v a="$flo
 | PostgreSQL and Kafka, 512 orders in flight, all products | $spread orders/s = **$(ratio "$spread" "$floor")** of the floor | 0.20, aim 0.35 |
 | the same, one product in every order | $hot orders/s = **$(ratio "$hot" "$spread")** of that | 0.8 |
 | idle, POST to 202: p99 | $(latency idle accepted p99) ms | 15 ms |
-| idle, POST to CONFIRMED: p50, p99 | $(latency idle final p50), $(latency idle final p99) ms | 20, 60 ms |
+| idle, POST to CONFIRMED: p50, p99 | $(latency idle confirmed p50), $(latency idle confirmed p99) ms | 20, 60 ms |
 | $half orders/s (half of the most), POST to 202: p99 | $(latency half accepted p99) ms | 30 ms |
-| the same, POST to CONFIRMED: p99 | $(latency half final p99) ms | 250 ms |
+| the same, POST to CONFIRMED: p99 | $(latency half confirmed p99) ms | 250 ms |
 | memory of all services in one process, idle and after full load | $idle_memory, $full_memory MiB | 150, 600 MiB |
 | embedded, 512 orders in flight | $embedded orders/s | 3,000 |
-| embedded and idle, POST to CONFIRMED: p50 | $(latency embedded-idle final p50) ms | 10 ms |
+| embedded and idle, POST to CONFIRMED: p50 | $(latency embedded-idle confirmed p50) ms | 10 ms |
 | embedded, from the start of the program until it is ready | $ready ms | 2,000 ms |
 | embedded, CPU while nothing happens | $(awk -v a=$((after - before)) -v hz="$(getconf CLK_TCK)" 'BEGIN {printf "%.1f", a * 100 / hz / 20}') % of a core | 1 % |
 PAGE

@@ -74,7 +74,7 @@ impl BenchSettings {
     }
 }
 
-/// Measures, and prints the result.
+/// Measures, and prints the result: when it is stopped, that of the orders until then.
 pub async fn run(settings: BenchSettings, stop: Stop) -> Result<()> {
     if let Some(file) = &settings.json {
         // Found wrong before the measurement, and not behind it.
@@ -95,12 +95,10 @@ pub async fn run(settings: BenchSettings, stop: Stop) -> Result<()> {
         let mix = Mix { products: settings.products, lines: settings.lines };
         let client = Client::new(&urls.0, urls.1, mix)?;
         client.top_up().await?;
-        Load::new(client, settings.extent()).run(settings.rate, settings.concurrency).await
+        Load::new(client, settings.extent()).run(settings.rate, settings.concurrency, &stop).await
     };
-    let measured = tokio::select! {
-        measured = measure => measured,
-        _ = stop.asked() => Err(anyhow!("stopped before every order was final; nothing was measured")),
-    };
+    let mut measured = Err(anyhow!("stopped before every order was final; nothing was measured"));
+    stop.unless_insisted(async { measured = measure.await }).await;
     if let Some(system) = system {
         system.stop().await;
     }

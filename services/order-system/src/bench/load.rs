@@ -5,8 +5,9 @@ use super::client::{Client, Placed};
 use anyhow::{Result, bail, ensure};
 use hdrhistogram::Histogram;
 use indicatif::{ProgressBar, ProgressStyle};
+use runtime::program::Stop;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
@@ -18,6 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// One order in so many is asked for the 202 alone, and then for its end; the others are asked for their end at once,
 /// which takes one request less.
 const APART: u64 = 8;
+/// Measurements of up to so many orders ask each for its 202.
+const FEW: u64 = 1_000;
 /// Orders at a time, if nobody says how many.
 pub(super) const AT_A_TIME: u32 = 512;
 /// Orders under way at a given rate, beyond which the system does not keep up.
@@ -36,13 +39,15 @@ const AGAIN: Duration = Duration::from_millis(5);
 pub(super) struct Measured {
     /// POST to 202, in microseconds.
     pub(super) accepted: Histogram<u64>,
-    /// POST to the end, in microseconds.
-    pub(super) ended: Histogram<u64>,
+    /// POST to CONFIRMED, in microseconds.
+    pub(super) confirmed: Histogram<u64>,
     /// Orders by their end.
     pub(super) statuses: BTreeMap<String, u64>,
     /// POSTs that were told to come back.
     pub(super) refused: u64,
-    /// From the first POST to the last 202.
+    /// Orders that had been sent at the last 202 that was measured,
+    pub(super) placed: u64,
+    /// and how long after the first POST that was.
     pub(super) placing: Duration,
     /// From the first POST to the last end.
     pub(super) elapsed: Duration,
@@ -55,9 +60,10 @@ impl Measured {
         let (placing, elapsed) = (Duration::ZERO, Duration::ZERO);
         Ok(Measured {
             accepted: histogram()?,
-            ended: histogram()?,
+            confirmed: histogram()?,
             statuses: BTreeMap::new(),
             refused: 0,
+            placed: 0,
             placing,
             elapsed,
         })
@@ -71,6 +77,8 @@ pub(super) struct Load {
     started: Instant,
     begun: AtomicU64,
     ended: AtomicU64,
+    /// No more are to be placed.
+    is_over: AtomicBool,
     measured: Mutex<Option<Measured>>,
 }
 
@@ -78,11 +86,17 @@ impl Load {
     /// Of this extent.
     pub(super) fn new(client: Client, extent: Extent) -> Arc<Self> {
         let measured = Mutex::new(None);
-        Arc::new(Load { client, extent, started: Instant::now(), begun: 0.into(), ended: 0.into(), measured })
+        let (started, is_over) = (Instant::now(), false.into());
+        Arc::new(Load { client, extent, started, begun: 0.into(), ended: 0.into(), is_over, measured })
     }
 
-    /// Places the orders, and waits for the end of each.
-    pub(super) async fn run(self: Arc<Self>, rate: Option<u64>, concurrency: Option<u32>) -> Result<Measured> {
+    /// Places the orders, and waits for the end of each. When the program is to stop, no more are placed.
+    pub(super) async fn run(
+        self: Arc<Self>,
+        rate: Option<u64>,
+        concurrency: Option<u32>,
+        stop: &Stop,
+    ) -> Result<Measured> {
         *self.lock() = Some(Measured::new()?);
         let _shown = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&self).show()?));
         let stocked = Arc::clone(&self);
@@ -92,6 +106,11 @@ impl Load {
                 // What cannot be topped up shows as failed orders.
                 let _ = stocked.client.top_up().await;
             }
+        }));
+        let (stopped, stop) = (Arc::clone(&self), stop.clone());
+        let _stopped = AbortOnDropHandle::new(tokio::spawn(async move {
+            stop.asked().await;
+            stopped.is_over.store(true, Ordering::Relaxed);
         }));
         match rate {
             Some(rate) => self.open_loop(rate, concurrency).await?,
@@ -145,6 +164,9 @@ impl Load {
     }
 
     fn next(&self) -> Option<u64> {
+        if self.is_over.load(Ordering::Relaxed) {
+            return None;
+        }
         match self.extent {
             Extent::Time(time) if self.started.elapsed() >= time => return None,
             Extent::Time(_) | Extent::Orders(_) => {}
@@ -159,7 +181,10 @@ impl Load {
     /// Places one order that was to be sent at this moment, and follows it to its end; or says how long to wait, if the
     /// system does not take it now.
     async fn order(&self, n: u64, intended: Instant) -> Result<Option<Duration>> {
-        let apart = n.is_multiple_of(APART);
+        let apart = match self.extent {
+            Extent::Orders(..=FEW) => true,
+            Extent::Orders(_) | Extent::Time(_) => n.is_multiple_of(APART),
+        };
         let mut standing = match self.client.place(n, !apart).await? {
             Placed::Accepted(standing) => standing,
             Placed::Refused(pause) => {
@@ -171,6 +196,7 @@ impl Load {
             let (accepted, placing) = (micros(intended), self.started.elapsed());
             self.note(|measured| {
                 measured.accepted.saturating_record(accepted);
+                measured.placed = measured.placed.max(n + 1);
                 measured.placing = placing;
             });
         }
@@ -184,7 +210,9 @@ impl Load {
         let took = micros(intended);
         self.ended.fetch_add(1, Ordering::Relaxed);
         self.note(|measured| {
-            measured.ended.saturating_record(took);
+            if standing.status == "CONFIRMED" {
+                measured.confirmed.saturating_record(took);
+            }
             *measured.statuses.entry(standing.status).or_default() += 1;
         });
         Ok(None)

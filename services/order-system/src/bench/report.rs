@@ -12,15 +12,17 @@ const QUANTILES: [(&str, f64); 3] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99)];
 
 /// A table for people, and if wanted a file for machines.
 pub(super) fn report(settings: &BenchSettings, measured: &Measured) -> Result<()> {
-    let rows = [("POST to 202", &measured.accepted), ("POST to final", &measured.ended)];
-    let orders = measured.ended.len();
-    let (placed, completed) = (per_second(orders, measured.placing), per_second(orders, measured.elapsed));
+    let rows = [("POST to 202", &measured.accepted), ("POST to CONFIRMED", &measured.confirmed)];
+    let orders = measured.statuses.values().sum();
+    // Of those that were sent, some may have been told to come back.
+    let placed = per_second(measured.placed.min(orders), measured.placing);
+    let completed = per_second(orders, measured.elapsed);
     let load = match settings.rate {
         Some(rate) => format!("{rate} per second"),
         None => format!("{} at a time", settings.concurrency.unwrap_or(AT_A_TIME)),
     };
     println!("{orders} orders final in {:.1?}, {load}: placed {placed}/s, completed {completed}/s", measured.elapsed);
-    print!("{:<15}", "latency, ms");
+    print!("{:<19}", "latency, ms");
     QUANTILES.iter().for_each(|(name, _)| print!("{name:>10}"));
     println!("{:>10}", "max");
     for (name, latency) in rows {
@@ -38,7 +40,7 @@ pub(super) fn report(settings: &BenchSettings, measured: &Measured) -> Result<()
             "rate": settings.rate,
             "products": settings.products.to_possible_value().as_ref().map(|value| value.get_name()),
             "lines": settings.lines,
-            "latencyMicros": {"accepted": quantiles(&measured.accepted), "final": quantiles(&measured.ended)},
+            "latencyMicros": {"accepted": quantiles(&measured.accepted), "confirmed": quantiles(&measured.confirmed)},
             "statuses": measured.statuses,
             "refused": measured.refused,
         });
