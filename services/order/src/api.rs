@@ -106,19 +106,19 @@ impl Routes {
         }
         let order = OrderId(list::new_id(self.0.wiring.clock.now()));
         let mut ask = Ask::new(order, correlation_id.0, traceparent.0);
+        let room = self.0.room_for_an_order();
         let claimed = match idempotency_key.as_deref() {
-            Some(header) => Some(self.0.claim(&caller, "place", key(header)?, details.asked(), &mut ask).await?),
-            None => None,
+            Some(header) => {
+                self.0.claim(&caller, "place", key(header)?, details.asked(), &mut ask, room.is_ok()).await?
+            }
+            None => Claimed::Now,
         };
         ask.id = event_id(OrderSaga::SERVICE, ask.order, 1, "place");
         let wait = Wait::of(prefer.as_deref()).and_then(|wait| Some((wait, self.0.waiting.enter(ask.order)?)));
-        let is_known = claimed == Some(Claimed::Before) && self.0.find(ask.order).await?.is_some();
-        let replayed = is_known || {
-            // More would wait longer than their deadlines allow.
-            if self.0.wiring.load.under_way() >= self.0.limit {
-                return Err(Refusal::unavailable("too many orders are under way; nothing was stored, try again"));
-            }
-            !self.0.take(&ask, Input::Place(Arc::new(details))).await?.applied
+        let is_known = claimed == Claimed::Before && self.0.find(ask.order).await?.is_some();
+        let replayed = match (is_known, room) {
+            (true, _) => true,
+            (false, room) => !self.0.take(&ask, Input::Place(Arc::new(details)), room?).await?.applied,
         };
         let applied = wait.as_ref().map(|(wait, _)| wait.applied());
         let ended = match wait {
@@ -294,21 +294,24 @@ impl Routes {
         cancellation: OptionalJsonBody<Cancellation>,
     ) -> Result<Accepted, Refusal> {
         let reason = Cancellation::check(cancellation.0)?;
+        let (asked, input) = (reason.clone().into_bytes(), Input::Cancel(reason));
         let order = self.0.read(OrderId(order_id.0), &caller).await?;
         let mut ask = Ask::new(order.order, correlation_id.0, traceparent.0);
+        // Any version will do for `*`.
+        let tags = if_match.as_deref().filter(|tags| tags.trim() != "*");
+        let is_stale = tags.is_some_and(|tags| !matches(tags, order.version));
+        let room = self.0.room();
         if let Some(header) = idempotency_key.as_deref() {
             let operation = format!("cancel {}", order.order);
-            self.0.claim(&caller, &operation, key(header)?, reason.clone().into_bytes(), &mut ask).await?;
+            let may_claim = room.is_ok() && !is_stale && self.0.would_take(&order, &input);
+            self.0.claim(&caller, &operation, key(header)?, asked, &mut ask, may_claim).await?;
         }
         let replayed = order.applied.contains(&ask.id);
-        // Any version will do for `*`.
-        if let Some(tags) = if_match.as_deref().filter(|tags| tags.trim() != "*") {
-            if !replayed && !matches(tags, order.version) {
-                return Err(changed(order.order));
-            }
-            ask.expected = Some(order.version);
+        if is_stale && !replayed {
+            return Err(changed(order.order));
         }
-        let taken = self.0.take(&ask, Input::Cancel(reason)).await?;
+        ask.expected = tags.map(|_| order.version);
+        let taken = self.0.take(&ask, input, room?).await?;
         Ok(Accepted::of(ask, taken.status, replayed))
     }
 }

@@ -1,8 +1,8 @@
 //! The feed of changes: what live streams are made of.
 //!
 //! While somebody listens, an actor looks again and again for orders that have changed since, in the database, so that
-//! every replica tells of all of them. A change gets its moment before it is committed, so each look goes back a little
-//! and leaves out what was told. While nobody listens nothing is asked.
+//! every replica tells of all of them. A change gets its moment before it is committed, so each look goes back a little,
+//! and now and then further, and leaves out what was told. While nobody listens nothing is asked.
 //!
 //! Who comes back to the replica that it left goes on where it was. Elsewhere, or after a restart, it goes on a little
 //! earlier: a change may be told again, with the same version, but none is left out.
@@ -31,10 +31,12 @@ const PAUSE: Duration = Duration::from_millis(100);
 const SHARE: u32 = 20;
 /// The pause between two looks, at most: a look also takes long because others are served meanwhile.
 const LONGEST: Duration = Duration::from_secs(2);
-/// How much later than its moment a change may be committed, in milliseconds.
+/// How much later than its moment a change is usually committed at most, in milliseconds.
 const OVERLAP: i64 = 2_000;
-/// How long behind an outage of the database changes of before may still be committed, in milliseconds.
+/// The same where a commit has to wait for its disk, or for the database to come back, in milliseconds.
 const LATE: i64 = 15_000;
+/// How often a look goes back so far, in milliseconds.
+const FAR_EVERY: i64 = 5_000;
 /// Without a look for so long, in milliseconds, the feed begins anew.
 const STALE: i64 = 60_000;
 /// Changes that are kept for those who come back.
@@ -113,6 +115,8 @@ pub struct Told {
     kept: VecDeque<Arc<Change>>,
     /// From when on the next look looks, if there was one: when the last one began, or the last one before an outage.
     looked_at: Option<Timestamp>,
+    /// When a look last went back far.
+    far_at: Timestamp,
     /// When the database was last seen not to be well.
     unwell_at: Timestamp,
     /// What changed in the window that the next look goes back to.
@@ -122,7 +126,7 @@ pub struct Told {
 
 /// A little before this position, for those who come from elsewhere.
 pub fn before(position: Position) -> Timestamp {
-    position.at.plus_millis(-OVERLAP)
+    position.at.plus_millis(-LATE)
 }
 
 impl Feed {
@@ -137,7 +141,8 @@ impl Feed {
             // What was not seen counts, too: nobody who comes back has had it.
             told.n += 1;
         }
-        let from = last.unwrap_or(now).plus_millis(-OVERLAP);
+        let goes_far = last.is_none() || now >= told.far_at.plus_millis(FAR_EVERY);
+        let from = last.unwrap_or(now).plus_millis(if goes_far { -LATE } else { -OVERLAP });
         let (mut found, mut page) = (Vec::new(), None);
         loop {
             let read = changes(&self.database, from, page).await?;
@@ -146,6 +151,9 @@ impl Feed {
             if page.is_none() {
                 break;
             }
+        }
+        if goes_far {
+            told.far_at = now;
         }
         if !self.health.is_well(Part::Database) {
             told.unwell_at = now;
@@ -163,7 +171,7 @@ impl Feed {
                 fresh.push(Arc::new(change));
             }
         }
-        told.seen.retain(|_, (_, at)| *at >= looked_at.plus_millis(-2 * OVERLAP));
+        told.seen.retain(|_, (_, at)| *at >= looked_at.plus_millis(-LATE - OVERLAP));
         told.kept.extend(fresh.iter().cloned());
         let excess = told.kept.len().saturating_sub(KEPT);
         told.kept.drain(..excess);
@@ -201,8 +209,8 @@ impl Actor for Feed {
     async fn pre_start(&self, _: ActorRef<Mail<FeedMessage>>, (): ()) -> Result<Told, ActorProcessingErr> {
         let (live, _) = broadcast::channel(BEHIND);
         let (run, ..) = Uuid::new_v4().to_fields_le();
-        let (kept, seen) = (VecDeque::new(), HashMap::new());
-        Ok(Told { run, n: 0, live, kept, looked_at: None, unwell_at: Timestamp::default(), seen, looking: false })
+        let (kept, seen, never) = (VecDeque::new(), HashMap::new(), Timestamp::default());
+        Ok(Told { run, n: 0, live, kept, looked_at: None, far_at: never, unwell_at: never, seen, looking: false })
     }
 
     async fn handle(

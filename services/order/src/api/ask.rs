@@ -6,14 +6,16 @@ use crate::saga::{Input, OrderSaga};
 use crate::store::{self, claims::Claim};
 use crate::waiting::Ended;
 use contracts::OrderId;
+use runtime::actors::Wiring;
 use runtime::actors::group_commit::Request;
 use runtime::actors::order::Outcome;
 use runtime::http::{Caller, CorrelationId, Refusal, Stopping, Wait};
-use runtime::saga::{Caused, Instance, Origin, Rejection};
+use runtime::saga::{Caused, Decision, Instance, Origin, Rejection, Saga};
 use runtime::store::StoreError;
 use runtime::trace::{self, Context};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -57,7 +59,7 @@ impl Ask {
     }
 }
 
-/// Whether an idempotency key was new.
+/// Whether an idempotency key was there before this request, if it has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Claimed {
     Now,
@@ -98,8 +100,33 @@ impl Api {
         }
     }
 
+    /// A place among the requests that wait for their commit.
+    pub(super) fn room(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        let place = Arc::clone(&self.window)
+            .try_acquire_owned()
+            .map_err(|_| Refusal::unavailable("too many requests are waiting; nothing was stored, try again"))?;
+        if !self.wiring.health.is_ready() {
+            return Err(Refusal::unavailable("the service is not ready; nothing was stored, try again"));
+        }
+        Ok(place)
+    }
+
+    /// The same, if one more order can be seen through: more would wait longer than their deadlines allow.
+    pub(super) fn room_for_an_order(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        if self.wiring.load.under_way() >= self.limit {
+            return Err(Refusal::unavailable("too many orders are under way; nothing was stored, try again"));
+        }
+        self.room()
+    }
+
+    /// Whether the order as it was read would not refuse this.
+    pub(super) fn would_take(&self, order: &Instance<OrderSaga>, input: &Input) -> bool {
+        let Wiring { saga, clock, .. } = &*self.wiring;
+        !matches!(saga.decide(&order.state, input, clock.now()), Decision::Rejected(_))
+    }
+
     /// Claims a key for what is asked. What was asked first under this key is asked again, or refused if it was
-    /// something else.
+    /// something else. What will be refused if it is new claims nothing: a refusal leaves the key free.
     pub(super) async fn claim(
         &self,
         caller: &Caller,
@@ -107,6 +134,7 @@ impl Api {
         key: &str,
         asked: Vec<u8>,
         ask: &mut Ask,
+        may_claim: bool,
     ) -> Result<Claimed, Refusal> {
         let claim = Claim {
             caller: caller.id.clone(),
@@ -117,10 +145,17 @@ impl Api {
             request: ask.id,
             correlation_id: ask.correlation_id.clone(),
         };
-        let made = self.claims.call(|reply| Request::Do(claim, reply));
-        let made = tokio::time::timeout(PATIENCE, made).await;
-        let busy = || Refusal::unavailable("the idempotency key could not be stored; nothing was done, try again");
-        let first = made.map_err(|_| busy())?.map_err(|_| busy())??;
+        let first = if may_claim {
+            let made = self.claims.call(|reply| Request::Do(claim, reply));
+            let made = tokio::time::timeout(PATIENCE, made).await;
+            let busy = || Refusal::unavailable("the idempotency key could not be stored; nothing was done, try again");
+            made.map_err(|_| busy())?.map_err(|_| busy())??
+        } else {
+            match claim.standing(&self.database).await? {
+                Some(first) => first,
+                None => return Ok(Claimed::Now),
+            }
+        };
         if !first.same {
             return Err(Refusal::key_reused(format!("the Idempotency-Key {key:?} was used for another request")));
         }
@@ -135,13 +170,7 @@ impl Api {
     }
 
     /// Gives what is asked to the order.
-    pub(super) async fn take(&self, ask: &Ask, input: Input) -> Result<Taken, Refusal> {
-        let place = Arc::clone(&self.window)
-            .try_acquire_owned()
-            .map_err(|_| Refusal::unavailable("too many requests are waiting; nothing was stored, try again"))?;
-        if !self.wiring.health.is_ready() {
-            return Err(Refusal::unavailable("the service is not ready; nothing was stored, try again"));
-        }
+    pub(super) async fn take(&self, ask: &Ask, input: Input, place: OwnedSemaphorePermit) -> Result<Taken, Refusal> {
         let order = ask.order;
         let cause = Caused {
             origin: Origin::Here,

@@ -97,6 +97,13 @@ impl Claim {
             created_at: at.0,
         }
     }
+
+    /// The claim that stands under this key, if there is one.
+    pub async fn standing(&self, database: &Database) -> Result<Option<Standing>, StoreError> {
+        let asked = self.row(Timestamp::default());
+        let first = Entity::find_by_id(asked.claim_id).one(&database.queries).await?;
+        Ok(first.map(|first| Standing { same: first.fingerprint == asked.fingerprint, row: first }))
+    }
 }
 
 /// A claim that stands.
