@@ -8,12 +8,13 @@ use crate::saga::{Channel, Input, Key, Notice, NotificationSaga};
 use async_trait::async_trait;
 use contracts::{OrderId, event_id};
 use email::Mail;
-use runtime::actors::Outside;
+use runtime::actors::{OUTSIDE, Outside};
 use runtime::backoff::Backoff;
 use runtime::clock::Clock;
 use runtime::saga::{Named, Saga};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 use webhook::Webhooks;
 
@@ -66,13 +67,18 @@ pub struct Ways {
 
 /// The channels as the outside of the notification saga.
 pub struct Channels {
-    /// Where they lead.
-    pub ways: Ways,
-    /// For the moment of the next attempt.
-    pub clock: Arc<dyn Clock>,
+    ways: Ways,
+    clock: Arc<dyn Clock>,
+    mails: Semaphore,
+    posts: Semaphore,
 }
 
 impl Channels {
+    /// That lead these ways, by this clock.
+    pub fn new(ways: Ways, clock: Arc<dyn Clock>) -> Self {
+        Channels { ways, clock, mails: Semaphore::new(OUTSIDE), posts: Semaphore::new(OUTSIDE) }
+    }
+
     async fn deliver(&self, order: OrderId, notice: &Notice) -> Result<(), Failure> {
         let id = message_id(order, notice.key());
         let off = || Failure::for_now("this channel is off; it waits for the settings".to_owned());
@@ -116,6 +122,14 @@ impl Outside<NotificationSaga> for Channels {
         match delivered {
             Ok(()) => Input::Delivered(notice.key()),
             Err(failure) => self.again(order, &notice, failure),
+        }
+    }
+
+    fn room(&self, notice: &Notice) -> Option<&Semaphore> {
+        match notice.channel {
+            Channel::Log => None,
+            Channel::Email => Some(&self.mails),
+            Channel::Webhook => Some(&self.posts),
         }
     }
 

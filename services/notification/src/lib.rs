@@ -42,7 +42,7 @@ pub fn start(ports: Ports, ways: Ways) -> Starting<'static> {
             }),
             Arc::clone(&ports.log),
             Arc::clone(&ports.clock),
-            Arc::new(Channels { ways, clock: Arc::clone(&ports.clock) }),
+            Arc::new(Channels::new(ways, Arc::clone(&ports.clock))),
             health,
         );
         let dead_letters = DeadLetters::of(&wiring, ports.database.clone());

@@ -8,12 +8,13 @@ use crate::saga::{Effect, Input, Order, PaymentSaga};
 use async_trait::async_trait;
 use condition::Condition;
 use contracts::{Money, OrderId, PaymentId};
-use runtime::actors::Outside;
+use runtime::actors::{OUTSIDE, Outside};
 use runtime::backoff::Backoff;
 use runtime::clock::Clock;
 use runtime::health::Health;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 
 /// What a provider is asked to take or to give back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,6 +92,7 @@ pub struct Provided {
     provider: Provider,
     clock: Arc<dyn Clock>,
     condition: Condition,
+    room: Semaphore,
 }
 
 /// The longest random pause before the next attempt.
@@ -99,7 +101,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 impl Provided {
     /// Asks this provider, and notes in `health` whether it is there.
     pub fn new(provider: Provider, clock: Arc<dyn Clock>, health: Arc<Health>) -> Self {
-        Provided { provider, clock, condition: Condition::new(health) }
+        Provided { provider, clock, condition: Condition::new(health), room: Semaphore::new(OUTSIDE) }
     }
 
     /// Waits for an answer of the provider, and no longer than the time limit.
@@ -108,7 +110,7 @@ impl Provided {
         let late = || NoOutcome::away(format!("the provider did not answer within {} ms", limit.as_millis()));
         let answer = tokio::time::timeout(limit, answer).await.unwrap_or_else(|_| Err(late()));
         match &answer {
-            Err(no_outcome) if !no_outcome.is_there => self.condition.silent(no_outcome, self.clock.now()),
+            Err(no_outcome) if !no_outcome.is_there => self.condition.silent(no_outcome),
             Ok(_) | Err(_) => self.condition.answered(),
         }
         answer
@@ -147,6 +149,10 @@ impl Outside<PaymentSaga> for Provided {
                 Err(no_outcome) => self.again(no_outcome, of.attempts),
             },
         }
+    }
+
+    fn room(&self, _: &Effect) -> Option<&Semaphore> {
+        Some(&self.room)
     }
 
     fn name(&self, effect: &Effect) -> &'static str {

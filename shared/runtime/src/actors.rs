@@ -108,15 +108,18 @@ impl<M: Message> Address<M> {
     }
 }
 
-/// What one service does outside at a time: each may be a connection, and more than a process may open would take those of
-/// its database and its callers, too.
-const OUTSIDE: usize = 256;
+/// What is done in one place outside at a time: each may be a connection, and more than a process may open would take those
+/// of its database and its callers, too.
+pub const OUTSIDE: usize = 256;
 
 /// What a saga wants done outside the database, done.
 #[async_trait]
 pub trait Outside<S: Saga>: Send + Sync + 'static {
     /// Does it, and says what came of it. It may be asked to do the same again.
     async fn perform(&self, order: OrderId, effect: S::Effect) -> S::Input;
+
+    /// The room where that is done: what takes long in one place holds up no other. None where nobody is waited for.
+    fn room(&self, effect: &S::Effect) -> Option<&Semaphore>;
 
     /// What that is, in a word, for traces.
     fn name(&self, effect: &S::Effect) -> &'static str;
@@ -130,6 +133,10 @@ pub struct Nowhere;
 impl<S: Saga<Effect = std::convert::Infallible>> Outside<S> for Nowhere {
     async fn perform(&self, _: OrderId, effect: S::Effect) -> S::Input {
         match effect {}
+    }
+
+    fn room(&self, effect: &S::Effect) -> Option<&Semaphore> {
+        match *effect {}
     }
 
     fn name(&self, effect: &S::Effect) -> &'static str {
@@ -164,6 +171,9 @@ impl Ownership {
 
 /// How long the database may take for an answer before it is taken to be away.
 const SILENT: Duration = Duration::from_millis(2_500);
+
+/// How far the database's clock may go back when it is read again, and nothing is wrong, in milliseconds.
+const CLOCK_ERROR: i64 = 10_000;
 
 /// How much is waiting, as it was last counted, and what that says of the log; and whether the database answers.
 #[derive(Debug, Default)]
@@ -207,12 +217,14 @@ impl Load {
 
     /// Notes that until this moment the log took nothing, or not soon.
     pub fn note_log_away(&self, until: Timestamp) {
-        self.log_was_away_at.fetch_max(until.0, Ordering::Relaxed);
+        self.log_was_away_at.store(until.0, Ordering::Relaxed);
     }
 
-    /// When the log last took nothing, or not soon.
-    pub fn log_was_away_at(&self) -> Timestamp {
-        Timestamp(self.log_was_away_at.load(Ordering::Relaxed))
+    /// When the log last took nothing, or not soon, if it ever did. A moment that is yet to come was noted before the
+    /// database's clock went back, and says nothing.
+    pub fn log_was_away_at(&self, now: Timestamp) -> Option<Timestamp> {
+        let at = Timestamp(self.log_was_away_at.load(Ordering::Relaxed));
+        (at > Timestamp::default() && at < now.plus_millis(CLOCK_ERROR)).then_some(at)
     }
 
     /// Orders that are under way at the other services: with something due, and nothing in the outbox.
@@ -247,8 +259,6 @@ pub struct Wiring<S: Saga> {
     pub clock: Arc<dyn Clock>,
     /// Who does what is to be done outside.
     pub outside: Arc<dyn Outside<S>>,
-    /// Room to do it.
-    pub outside_room: Semaphore,
     /// How the service is.
     pub health: Arc<Health>,
     /// How each of its parts stands.
@@ -282,7 +292,6 @@ impl<S: Saga> Wiring<S> {
             log,
             clock,
             outside,
-            outside_room: Semaphore::new(OUTSIDE),
             health,
             roster: Arc::default(),
             ownership: Ownership::default(),

@@ -12,6 +12,7 @@ use notification_service::saga::{Input, Notice, NotificationSaga};
 use runtime::actors::Outside;
 use runtime::clock::Clock;
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 
 /// The outside of a saga, for its mutant.
 pub(super) struct SameOutside<O>(pub(super) O);
@@ -20,6 +21,10 @@ pub(super) struct SameOutside<O>(pub(super) O);
 impl<S: Kept, O: Outside<S>> Outside<Mutant<S>> for SameOutside<O> {
     async fn perform(&self, order: OrderId, effect: S::Effect) -> S::Input {
         self.0.perform(order, effect).await
+    }
+
+    fn room(&self, effect: &S::Effect) -> Option<&Semaphore> {
+        self.0.room(effect)
     }
 
     fn name(&self, effect: &S::Effect) -> &'static str {
@@ -51,6 +56,10 @@ impl Outside<NotificationSaga> for SimChannel {
         world.with(|state| state.watch.delivered(order, key, id));
         world.pass(process, Point::Noticed).await;
         Input::Delivered(key)
+    }
+
+    fn room(&self, _: &Notice) -> Option<&Semaphore> {
+        None
     }
 
     fn name(&self, _: &Notice) -> &'static str {

@@ -6,9 +6,9 @@ use crate::saga::Notice;
 use contracts::OrderId;
 use lettre::message::Mailbox;
 use lettre::message::header::ContentType;
-use lettre::transport::smtp;
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Tls, TlsParameters};
+use lettre::transport::smtp::{self, PoolConfig};
 use lettre::{Address, AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 use std::error::Error;
 use std::time::Duration;
@@ -60,6 +60,8 @@ impl Mail {
         let mut transport = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(host)
             .port(port.unwrap_or(usual))
             .tls(tls)
+            // A connection for each mail: one whose mail was given up would answer the next one with the last one's answers.
+            .pool_config(PoolConfig::new().max_size(0))
             .timeout(Some(time_limit));
         if let Some((user, password)) = login {
             transport = transport.credentials(Credentials::new(user, password));

@@ -147,7 +147,14 @@ impl<S: Saga> Batch for Loader<S> {
                 // One order may have been asked for twice, if its actor was killed.
                 orders.iter().map(|order| Ok(found.get(order).cloned().map(Box::new))).collect()
             }
-            Err(error) => vec![Err(error); orders.len()],
+            // One that cannot be read takes no other with it.
+            Err(_) if orders.len() > 1 => {
+                let (some, others) = orders.split_at(orders.len() / 2);
+                let mut answers = self.run(some.to_vec()).await;
+                answers.extend(self.run(others.to_vec()).await);
+                answers
+            }
+            Err(error) => vec![Err(error)],
         }
     }
 }

@@ -89,9 +89,13 @@ impl<S: Saga> OrderActor<S> {
                 Some(current) => current,
                 None if look_up => {
                     is_fresh = true;
-                    let (instance, left) = self.load(cause.origin).await?;
-                    rows_left = left;
-                    known.insert(Arc::new(instance))
+                    match self.load(cause.origin).await? {
+                        Ok((instance, left)) => {
+                            rows_left = left;
+                            known.insert(Arc::new(instance))
+                        }
+                        Err(why) => return Ok(Outcome::Refused(why)),
+                    }
                 }
                 None => known.insert(Arc::new(Instance::unknown(self.order))),
             };
@@ -132,15 +136,16 @@ impl<S: Saga> OrderActor<S> {
         }
     }
 
-    /// Does what is due, until nothing is any more. Only the order's owner does.
-    async fn do_due(&self, known: &mut Option<Arc<Instance<S>>>, wake: Wake) -> Result<Woken, Unavailable> {
+    /// Does what is due, until nothing is any more. Only the order's owner does. Behind an input (no wake) it does not wait
+    /// for room outside: nothing bounds how many orders would, and the timers come back to it.
+    async fn do_due(&self, known: &mut Option<Arc<Instance<S>>>, wake: Option<Wake>) -> Result<Woken, Unavailable> {
         while self.wiring.owns(self.order) {
             let current = match known {
                 Some(current) => current,
                 None => match self.load(Origin::Here).await? {
-                    // The order is another's now.
-                    (_, true) => break,
-                    (instance, false) => known.insert(Arc::new(instance)),
+                    // The order is another's now, or cannot be read.
+                    Ok((_, true)) | Err(_) => break,
+                    Ok((instance, false)) => known.insert(Arc::new(instance)),
                 },
             };
             let Some((due, what)) = S::due(&current.state) else { break };
@@ -152,18 +157,26 @@ impl<S: Saga> OrderActor<S> {
             let mut is_excused = false;
             let (id, input) = match what {
                 Due::Outside(effect) => {
+                    let _place = match self.wiring.outside.room(&effect) {
+                        Some(room) if wake.is_some() => room.acquire().await.ok(),
+                        Some(room) => {
+                            let Ok(place) = room.try_acquire() else { break };
+                            Some(place)
+                        }
+                        None => None,
+                    };
                     let id = outcome_id::<S>(order, version);
                     let input;
                     (input, traceparent) = self.perform(effect, &correlation_id, traceparent, id).await;
                     (id, input)
                 }
                 Due::Deadline { excused: Some(excused), .. }
-                    if wake.unsent || self.wiring.load.log_was_away_at() >= current.updated_at =>
+                    if wake.is_some_and(|wake| wake.unsent) || self.log_was_away_since(current.updated_at) =>
                 {
                     is_excused = true;
                     (event_id(S::SERVICE, order, version, "excused"), excused)
                 }
-                Due::Deadline { .. } if !self.has_read_up_to(due, wake.caught_up) => {
+                Due::Deadline { .. } if !self.has_read_up_to(due, wake.and_then(|wake| wake.caught_up)) => {
                     return Ok(Woken::AwaitsLog);
                 }
                 Due::Deadline { passed, .. } => (event_id(S::SERVICE, order, version, "deadline"), passed),
@@ -193,8 +206,7 @@ impl<S: Saga> OrderActor<S> {
         traceparent: Option<Context>,
         id: Uuid,
     ) -> (S::Input, Option<Context>) {
-        let Wiring { outside, outside_room, clock, .. } = &*self.wiring;
-        let _room = outside_room.acquire().await;
+        let Wiring { outside, clock, .. } = &*self.wiring;
         let context = Context::child_of(traceparent, id);
         let (name, start) = (outside.name(&effect), clock.now());
         let order_id = self.order.to_string();
@@ -220,6 +232,10 @@ impl<S: Saga> OrderActor<S> {
         (input, Some(context))
     }
 
+    fn log_was_away_since(&self, moment: Timestamp) -> bool {
+        self.wiring.load.log_was_away_at(self.wiring.clock.now()).is_some_and(|away| away >= moment)
+    }
+
     /// Whether all that was on the log at this moment has been read, in the partitions that are this replica's now.
     fn has_read_up_to(&self, moment: Timestamp, caught_up: Option<CaughtUp>) -> bool {
         let generation = self.wiring.ownership.generation();
@@ -228,14 +244,17 @@ impl<S: Saga> OrderActor<S> {
 
     /// Loads the order. What it has to say and has not said is given to the publisher before anything that follows, so
     /// that it goes first, and if the order is another's it is left, which is said. A young first version is left to who
-    /// took the order on, if an event from the log says that it is out.
-    async fn load(&self, origin: Origin) -> Result<(Instance<S>, bool), Unavailable> {
-        let loaded = self.wiring.loader.call(|reply| Request::Do(self.order, reply)).await?.map_err(|error| {
-            tracing::error!(service = S::SERVICE, order_id = %self.order, %error, "an order cannot be loaded");
-            Unavailable
-        })?;
+    /// took the order on, if an event from the log says that it is out. What cannot be read will not be the next time.
+    async fn load(&self, origin: Origin) -> Result<Result<(Instance<S>, bool), String>, Unavailable> {
+        let loaded = match self.wiring.loader.call(|reply| Request::Do(self.order, reply)).await? {
+            Ok(loaded) => loaded,
+            Err(error) => {
+                tracing::error!(service = S::SERVICE, order_id = %self.order, %error, "an order cannot be loaded");
+                return Ok(Err(error.to_string()));
+            }
+        };
         let Some(Loaded { instance, mut unsent }) = loaded.map(|loaded| *loaded) else {
-            return Ok((Instance::unknown(self.order), false));
+            return Ok(Ok((Instance::unknown(self.order), false)));
         };
         let is_old = |row: &Outgoing| self.wiring.clock.now() >= row.at.plus_millis(YOUNG);
         unsent.retain(|row| row.version > 1 || origin == Origin::Here || is_old(row));
@@ -244,7 +263,7 @@ impl<S: Saga> OrderActor<S> {
         if !unsent.is_empty() && is_ours {
             self.wiring.publisher.cast(PublisherMessage::Committed(unsent))?;
         }
-        Ok((instance, left))
+        Ok(Ok((instance, left)))
     }
 
     async fn commit(&self, step: Step<S>, publish: bool) -> Result<Verdict<S>, Unavailable> {
@@ -280,8 +299,10 @@ impl<S: Saga> Actor for OrderActor<S> {
         let (message, _handling) = mail.open();
         match message {
             OrderMessage::Wake(wake, reply) => {
+                // The timers go by what is stored, which another replica may have changed.
+                *known = None;
                 // An interruption leaves it due, and the timers come back to it.
-                let woken = self.do_due(known, wake).await.unwrap_or(Woken::Done);
+                let woken = self.do_due(known, Some(wake)).await.unwrap_or(Woken::Done);
                 // Timers that were started again ask again.
                 let _ = reply.send(woken);
             }
@@ -292,7 +313,7 @@ impl<S: Saga> Actor for OrderActor<S> {
                 let _ = reply.send(outcome);
                 if moved {
                     // What is interrupted or waits for the log is for the timers.
-                    let _ = self.do_due(known, Wake { caught_up: None, unsent: false }).await;
+                    let _ = self.do_due(known, None).await;
                 }
             }
         }

@@ -35,6 +35,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// Rows that the publisher holds before it leaves further ones in the table.
 const HELD: usize = 20_000;
@@ -54,10 +55,10 @@ const DELETE_AFTER: Duration = Duration::from_millis(20);
 const ALONE: Duration = Duration::from_millis(100);
 /// Rows in the table, beyond which the service takes nothing on.
 const FULL: u64 = 100_000;
-/// How often what waits is counted, in microseconds,
-const COUNT_EVERY: i64 = 1_000_000;
+/// How often what waits is counted,
+const COUNT_EVERY: Duration = Duration::from_secs(1);
 /// and while nothing does.
-const COUNT_IDLE_EVERY: i64 = 3_000_000;
+const COUNT_IDLE_EVERY: Duration = Duration::from_secs(3);
 
 /// A message to the publisher.
 #[derive(Debug)]
@@ -134,11 +135,10 @@ impl<S: Saga> Publisher<S> {
             lanes.missed = false;
             lanes.found = false;
         }
-        let now = self.0.clock.now();
         let every = if lanes.idle && lanes.known.is_empty() { COUNT_IDLE_EVERY } else { COUNT_EVERY };
-        let count = now.0 - lanes.counted_at.0 >= every;
+        let count = lanes.counted_at.is_none_or(|counted| counted.elapsed() >= every);
         if count {
-            lanes.counted_at = now;
+            lanes.counted_at = Some(Instant::now());
         }
         if has_room {
             self.0.load.asks();

@@ -3,10 +3,11 @@
 use crate::backoff::Backoff;
 use crate::saga::Outgoing;
 use crate::store::OutboxKey;
-use contracts::{OrderId, Timestamp};
+use contracts::OrderId;
 use ractor::RpcReplyPort;
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet, VecDeque};
+use tokio::time::Instant;
 
 /// What is on its way.
 #[derive(Debug)]
@@ -31,7 +32,7 @@ pub struct Lanes {
     pub(super) cursor: Option<OutboxKey>,
     /// Rows of the running lap were taken on, or may have to be soon.
     pub(super) found: bool,
-    pub(super) counted_at: Timestamp,
+    pub(super) counted_at: Option<Instant>,
     /// Nothing waited when it was last counted.
     pub(super) idle: bool,
     pub(super) backoff: Backoff,
@@ -57,7 +58,7 @@ impl Lanes {
             missed: false,
             cursor: None,
             found: false,
-            counted_at: Timestamp::default(),
+            counted_at: None,
             idle: false,
             backoff: Backoff::default(),
             flushes: Vec::new(),
