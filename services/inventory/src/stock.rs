@@ -8,8 +8,8 @@ use runtime::http::Caller;
 use runtime::saga::Step;
 use runtime::store::sql::{pages, upsert};
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::{Expr, OnConflict};
-use sea_orm::{ActiveValue::Set, DatabaseTransaction, QueryOrder, QuerySelect};
+use sea_orm::sea_query::{Expr, OnConflict, Order};
+use sea_orm::{ActiveValue::Set, ConnectionTrait, DatabaseTransaction, DbBackend, QueryOrder, QuerySelect};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -142,10 +142,13 @@ pub fn decide(saga: &InventorySaga, shelves: &mut Shelves, steps: &mut [Step<Inv
 async fn lock(transaction: &DatabaseTransaction, products: BTreeSet<String>) -> Result<Shelves, DbErr> {
     let products: Vec<String> = products.into_iter().collect();
     let mut shelves = Shelves::new();
+    // In the order of their bytes, as the pages are: by the database's collation, two replicas could wait for each other.
+    let is_postgres = transaction.get_database_backend() == DbBackend::Postgres;
+    let by_bytes = Expr::cust(if is_postgres { "product_id COLLATE \"C\"" } else { "product_id" });
     for page in pages(products) {
         let rows = Entity::find()
             .filter(Column::ProductId.is_in(page))
-            .order_by_asc(Column::ProductId)
+            .order_by(by_bytes.clone(), Order::Asc)
             // SQLite has no such lock; there the transaction is the only writer from its first moment.
             .lock_exclusive()
             .all(transaction)

@@ -11,7 +11,7 @@ use sea_orm::{
 use sea_orm_migration::MigratorTrait;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Where a database is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +63,8 @@ const ROWS: usize = 500;
 const ACQUIRE: Duration = Duration::from_secs(5);
 /// How often the database is asked for the time.
 const SET_CLOCK: Duration = Duration::from_secs(5);
+/// An answer that took longer says what time it was.
+const PROMPT: Duration = Duration::from_secs(1);
 /// The key of the advisory lock under which migrations run: "migrate" in ASCII.
 const MIGRATION_LOCK: i64 = 0x006d_6967_7261_7465;
 
@@ -151,10 +153,13 @@ impl Database {
         tokio::spawn(async move {
             loop {
                 tokio::time::sleep(SET_CLOCK).await;
+                let asked = Instant::now();
                 let now = postgres_now(&connection).await;
                 let Some(clock) = set.upgrade() else { return };
-                // While the database is away the clock runs on by itself.
-                if let Ok(now) = now {
+                // While the database is away, or its answer takes so long that it is old, the clock runs on by itself.
+                if let Ok(now) = now
+                    && asked.elapsed() < PROMPT
+                {
                     clock.set(now);
                 }
             }
@@ -254,6 +259,8 @@ fn transacting(mut options: ConnectOptions) -> ConnectOptions {
 pub enum Failure {
     /// It was away, busy, full, or does not let us do this now: whatever it is, the same may be done later.
     Transient,
+    /// It took so long that it was ended: less at a time may be done.
+    TooLong,
     /// It takes no such value, now or ever.
     Refused,
     /// Its file is damaged: SQLite's CORRUPT and NOTADB.
@@ -268,6 +275,7 @@ pub fn failure(error: &DbErr) -> Failure {
             let code = error.code().unwrap_or_default();
             match code.parse::<u32>().map(|code| code & 0xff) {
                 // PostgreSQL's codes have five characters: cardinality, data, constraints, limits of the program.
+                _ if code == "57014" => Failure::TooLong,
                 _ if code.len() == 5 => match ["21", "22", "23", "54"].iter().any(|class| code.starts_with(class)) {
                     true => Failure::Refused,
                     false => Failure::Transient,
@@ -299,11 +307,16 @@ pub fn is_away(error: &DbErr) -> bool {
         // SQLite's PERM, READONLY and CANTOPEN.
         code => code.is_ok_and(|code| matches!(code & 0xff, 3 | 8 | 14)),
     };
-    let code = match sqlx_error(error) {
-        Some(sqlx::Error::Database(error)) => error.code(),
+    let is_tls = matches!(sqlx_error(error), Some(sqlx::Error::Tls(_)));
+    failure(error) == Failure::Transient && !is_tls && !code(error).is_some_and(|code| says_no(&code))
+}
+
+/// The database's own code of an error: PostgreSQL's SQLSTATE or SQLite's number.
+pub fn code(error: &DbErr) -> Option<String> {
+    match sqlx_error(error) {
+        Some(sqlx::Error::Database(error)) => error.code().map(Into::into),
         Some(_) | None => None,
-    };
-    failure(error) == Failure::Transient && !code.is_some_and(|code| says_no(&code))
+    }
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "what sea-orm adds does not come from the database")]

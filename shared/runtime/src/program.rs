@@ -9,7 +9,7 @@ use crate::backoff::Backoff;
 use crate::clock::Clock;
 use crate::config::{BAD_SETTINGS, BadSetting, Common, LogFormat};
 use crate::dashboard::Board;
-use crate::database::{Database, DatabaseSettings, is_away};
+use crate::database::{Database, DatabaseSettings, code, is_away};
 use crate::event_log::EventLog;
 use crate::event_log::kafka::KafkaLog;
 use crate::health::Health;
@@ -162,7 +162,11 @@ pub async fn open_database<M: MigratorTrait>(
             database.migrate::<M>().await?;
             Ok(database)
         };
-        match opened.await {
+        let opened = tokio::select! {
+            opened = opened => opened,
+            stopped = stop.asked() => return Err(stopped.into()),
+        };
+        match opened {
             Ok(database) => return Ok(database),
             Err(error) if is_away(&error) => {
                 tracing::warn!(setting, %error, "the database cannot be reached; trying again");
@@ -175,6 +179,11 @@ pub async fn open_database<M: MigratorTrait>(
                 let hint = match settings {
                     DatabaseSettings::Postgres(_) => "the database cannot be used",
                     DatabaseSettings::Sqlite(path) => &format!("{} cannot be used", path.display()),
+                };
+                let setting = match (setting, code(&error).as_deref()) {
+                    ("POSTGRES_HOST", Some("28000" | "28P01")) => "POSTGRES_USER, POSTGRES_PASSWORD",
+                    ("POSTGRES_HOST", Some("3D000")) => "POSTGRES_DB",
+                    (setting, _) => setting,
                 };
                 return Err(BadSetting::new(setting, format!("{hint}: {error}")).into());
             }

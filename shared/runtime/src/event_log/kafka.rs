@@ -22,6 +22,7 @@ use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::util::Timeout;
 use reader::{Reader, Rebalancing, partitions};
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -258,14 +259,20 @@ impl EventLog for KafkaLog {
             KafkaMember { consumer: Arc::downgrade(&consumer), closed: Arc::clone(&closed), left: left.clone() };
         let runtime = tokio::runtime::Handle::current();
         let broken = deliveries.clone();
-        let reader = Reader { group: group.to_owned(), consumer, deliveries, closed, runtime };
+        let kept = Arc::clone(&consumer);
+        let reader = Reader { group: group.to_owned(), consumer, deliveries, closed, runtime, away: Cell::new(None) };
         std::thread::Builder::new()
             .name(format!("{group} kafka"))
             .spawn(move || {
-                // When it returns, the consumer is dropped, which leaves the group and takes a moment.
                 if panic::catch_unwind(AssertUnwindSafe(|| reader.run())).is_err() {
                     broken.change(Change::Broken("the thread that reads has panicked".into()));
                 }
+                // Who asks how far the log goes may still hold it.
+                while Arc::strong_count(&kept) > 1 {
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+                // Leaves the group, which takes a moment.
+                drop(kept);
                 left.cancel();
             })
             .map_err(|error| LogError(error.to_string()))?;

@@ -135,6 +135,24 @@ impl<S: Table> SqlStore<S> {
         SqlStore { saga, database }
     }
 
+    /// Commits the winners of these steps, and `sent`: together or, where one is poison or all are too much at a time, in
+    /// halves.
+    async fn commit_sorted(&self, steps: &[&Step<S>], sent: &[OutboxKey]) -> Result<Vec<Verdict<S>>, DbErr> {
+        match self.attempt(steps, sent).await {
+            Err(error) if steps.len() > 1 && matches!(failure(&error), Failure::Refused | Failure::TooLong) => {
+                let (some, others) = steps.split_at(steps.len() / 2);
+                let mut verdicts = Box::pin(self.commit_sorted(some, sent)).await?;
+                verdicts.extend(Box::pin(self.commit_sorted(others, &[])).await?);
+                Ok(verdicts)
+            }
+            Err(error) if steps.len() == 1 && failure(&error) == Failure::Refused => {
+                self.attempt(&[], sent).await?;
+                Ok(vec![Verdict::Refused(error.to_string())])
+            }
+            attempted => attempted,
+        }
+    }
+
     /// Commits the winners of these steps, and `sent`.
     async fn attempt(&self, steps: &[&Step<S>], sent: &[OutboxKey]) -> Result<Vec<Verdict<S>>, DbErr> {
         let settles = steps.iter().any(|step| S::settles(step));
@@ -242,23 +260,7 @@ impl<S: Table> Store<S> for SqlStore<S> {
         // Whoever was decided beside another one of its order (whose actor was killed, say) was decided too early.
         places.dedup_by_key(|place| steps[*place].next.order);
         let sorted: Vec<&Step<S>> = places.iter().map(|place| &steps[*place]).collect();
-        let verdicts = match self.attempt(&sorted, sent).await {
-            Ok(verdicts) => verdicts,
-            Err(error) if failure(&error) != Failure::Refused => return Err(error.into()),
-            // One step is poison: let the others go without it.
-            Err(_) => {
-                self.attempt(&[], sent).await?;
-                let mut verdicts = Vec::new();
-                for step in sorted {
-                    verdicts.push(match self.attempt(&[step], &[]).await {
-                        Ok(mut verdict) => verdict.pop().unwrap_or(Verdict::Conflict),
-                        Err(error) if failure(&error) != Failure::Refused => return Err(error.into()),
-                        Err(error) => Verdict::Refused(error.to_string()),
-                    });
-                }
-                verdicts
-            }
-        };
+        let verdicts = self.commit_sorted(&sorted, sent).await?;
         let mut answers = vec![Verdict::Conflict; steps.len()];
         for (place, verdict) in places.into_iter().zip(verdicts) {
             answers[place] = verdict;
@@ -374,7 +376,8 @@ pub fn damaged(what: String) -> StoreError {
 impl From<DbErr> for StoreError {
     fn from(error: DbErr) -> Self {
         let failure = failure(&error);
-        let (transient, damaged) = (failure == Failure::Transient, failure == Failure::Damaged);
+        let (transient, damaged) =
+            (matches!(failure, Failure::Transient | Failure::TooLong), failure == Failure::Damaged);
         StoreError { transient, damaged, message: error.to_string() }
     }
 }

@@ -8,6 +8,7 @@ use rdkafka::consumer::{CommitMode, Consumer, ConsumerContext, Rebalance};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::topic_partition_list::TopicPartitionList;
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
@@ -31,12 +32,13 @@ pub(super) struct Reader {
     pub(super) deliveries: Deliveries,
     pub(super) closed: Arc<AtomicBool>,
     pub(super) runtime: tokio::runtime::Handle,
+    /// When the brokers were last found away.
+    pub(super) away: Cell<Option<Instant>>,
 }
 
 impl Reader {
     /// Reads until the member leaves, the client breaks, or nobody listens any more.
     pub(super) fn run(self) {
-        let mut away = None;
         say_paused(&self.group, false);
         let mut passed = Passed { generation: 0, at: HashMap::new(), looked: Instant::now() };
         while !self.closed.load(Ordering::Relaxed) {
@@ -49,20 +51,13 @@ impl Reader {
                 break;
             }
             match self.consumer.poll(POLL) {
-                None => self.see_if_back(&mut away),
+                None => self.see_if_back(),
                 Some(Ok(message)) => {
                     if !self.deliver(self.deliveries.generation(), record(&message).into()) {
                         break;
                     }
                 }
-                Some(Err(error)) => {
-                    // What is not fatal librdkafka retries by itself.
-                    tracing::warn!(%error, "kafka consumer");
-                    if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
-                        away = Some(Instant::now());
-                        self.deliveries.change(Change::Away(error.to_string()));
-                    }
-                }
+                Some(Err(error)) => self.note(&error),
             }
         }
         if let Err(error) = self.consumer.commit_consumer_state(CommitMode::Sync)
@@ -72,11 +67,20 @@ impl Reader {
         }
     }
 
+    /// What is not fatal librdkafka retries by itself.
+    fn note(&self, error: &KafkaError) {
+        tracing::warn!(group = self.group, %error, "kafka consumer");
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
+            self.away.set(Some(Instant::now()));
+            self.deliveries.change(Change::Away(error.to_string()));
+        }
+    }
+
     /// Asks brokers that were away from time to time: librdkafka says when it loses them, and not when it finds them.
-    fn see_if_back(&self, away: &mut Option<Instant>) {
-        if away.is_some_and(|asked| asked.elapsed() > FULL_WAIT) {
+    fn see_if_back(&self) {
+        if self.away.get().is_some_and(|asked| asked.elapsed() > FULL_WAIT) {
             let is_back = self.consumer.client().fetch_metadata(None, FULL_WAIT).is_ok();
-            *away = (!is_back).then(Instant::now);
+            self.away.set((!is_back).then(Instant::now));
             if is_back {
                 self.deliveries.change(Change::Back);
             }
@@ -127,14 +131,21 @@ impl Reader {
                     paused = true;
                     // Nothing is fetched while paused; this serves heartbeats and callbacks. A record that still comes
                     // is seeked back to.
-                    if let Some(Ok(message)) = self.consumer.poll(Duration::ZERO) {
-                        let offset = Offset::Offset(message.offset());
-                        let sought = self.consumer.seek(message.topic(), message.partition(), offset, FULL_WAIT);
-                        if let Err(error) = sought {
-                            // Its place is not known any more. Who joins anew begins at what is stored.
-                            self.deliveries.change(Change::Broken(format!("could not seek back: {error}")));
-                            return false;
+                    let sought = match self.consumer.poll(Duration::ZERO) {
+                        Some(Ok(message)) => {
+                            let offset = Offset::Offset(message.offset());
+                            self.consumer.seek(message.topic(), message.partition(), offset, FULL_WAIT)
                         }
+                        Some(Err(error)) => {
+                            self.note(&error);
+                            Ok(())
+                        }
+                        None => Ok(()),
+                    };
+                    if let Err(error) = sought {
+                        // Its place is not known any more. Who joins anew begins at what is stored.
+                        self.deliveries.change(Change::Broken(format!("could not seek back: {error}")));
+                        return false;
                     }
                 }
             }
