@@ -22,7 +22,7 @@ use poem_openapi::param::{Header, Path, Query};
 use poem_openapi::payload::Json;
 use poem_openapi::{OpenApi, Tags};
 use reply::{Accepted, Found, Placed};
-use request::{Cancellation, NewOrder, key};
+use request::{Cancellation, IdempotencyKey, NewOrder, key};
 use runtime::actors::group_commit::Request;
 use runtime::actors::{Address, Wiring};
 use runtime::database::Database;
@@ -93,11 +93,8 @@ impl Routes {
         /// `wait=N`: answer when the order is final, or after N seconds, at most 30.
         prefer: Header<Option<String>>,
         /// Names this request, such as by a UUID: 1 to 255 characters, bare or in quotes. It is remembered for 48 hours.
-        #[oai(
-            name = "Idempotency-Key",
-            validator(min_length = 1, max_length = 257, pattern = r"^[!-~]([ -~]*[!-~])?$")
-        )]
-        idempotency_key: Header<Option<String>>,
+        #[oai(name = "Idempotency-Key")]
+        idempotency_key: Header<Option<IdempotencyKey>>,
         order: JsonBody<NewOrder>,
     ) -> Result<Placed, Refusal> {
         let details = order.0.check()?;
@@ -107,9 +104,9 @@ impl Routes {
         let order = OrderId(list::new_id(self.0.wiring.clock.now()));
         let mut ask = Ask::new(order, correlation_id.0, traceparent.0);
         let room = self.0.room_for_an_order();
-        let claimed = match idempotency_key.as_deref() {
+        let claimed = match &idempotency_key.0 {
             Some(header) => {
-                self.0.claim(&caller, "place", key(header)?, details.asked(), &mut ask, room.is_ok()).await?
+                self.0.claim(&caller, "place", key(&header.0)?, details.asked(), &mut ask, room.is_ok()).await?
             }
             None => Claimed::Now,
         };
@@ -283,11 +280,8 @@ impl Routes {
         /// W3C trace context.
         traceparent: Header<Option<String>>,
         /// Names this request, such as by a UUID: 1 to 255 characters, bare or in quotes. It is remembered for 48 hours.
-        #[oai(
-            name = "Idempotency-Key",
-            validator(min_length = 1, max_length = 257, pattern = r"^[!-~]([ -~]*[!-~])?$")
-        )]
-        idempotency_key: Header<Option<String>>,
+        #[oai(name = "Idempotency-Key")]
+        idempotency_key: Header<Option<IdempotencyKey>>,
         /// The `ETag` of the order as the caller knows it.
         #[oai(name = "If-Match")]
         if_match: Header<Option<String>>,
@@ -301,10 +295,10 @@ impl Routes {
         let tags = if_match.as_deref().filter(|tags| tags.trim() != "*");
         let is_stale = tags.is_some_and(|tags| !matches(tags, order.version));
         let room = self.0.room();
-        if let Some(header) = idempotency_key.as_deref() {
+        if let Some(header) = &idempotency_key.0 {
             let operation = format!("cancel {}", order.order);
             let may_claim = room.is_ok() && !is_stale && self.0.would_take(&order, &input);
-            self.0.claim(&caller, &operation, key(header)?, asked, &mut ask, may_claim).await?;
+            self.0.claim(&caller, &operation, key(&header.0)?, asked, &mut ask, may_claim).await?;
         }
         let replayed = order.applied.contains(&ask.id);
         if is_stale && !replayed {

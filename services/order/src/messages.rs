@@ -35,12 +35,12 @@ pub fn receive(payload: Payload) -> Option<Input> {
 
 /// What the others are told.
 pub fn emit(order_id: OrderId, order: &Order, event: &Event, at: Timestamp) -> Option<Payload> {
-    let customer_id = order.details.customer_id.clone();
+    let customer_id = || order.details.customer_id.clone();
     let contact = &order.details.contact;
     match event {
         Event::Placed(details, _) => Some(Payload::OrderCreated(OrderCreated {
             order_id,
-            customer_id,
+            customer_id: customer_id(),
             total_amount: Amount::Exact(details.total),
             currency: details.currency.clone(),
             items: details.lines.clone(),
@@ -48,14 +48,14 @@ pub fn emit(order_id: OrderId, order: &Order, event: &Event, at: Timestamp) -> O
         })),
         Event::Confirmed => Some(Payload::OrderConfirmed(OrderConfirmed {
             order_id,
-            customer_id,
+            customer_id: customer_id(),
             status: Status::Confirmed,
             confirmed_at: at.to_string(),
             contact: contact.clone(),
         })),
         Event::Failed(reason) => Some(Payload::OrderFailed(OrderFailed {
             order_id,
-            customer_id,
+            customer_id: customer_id(),
             status: Status::Failed,
             reason: reason.clone(),
             failed_at: at.to_string(),
@@ -63,7 +63,7 @@ pub fn emit(order_id: OrderId, order: &Order, event: &Event, at: Timestamp) -> O
         })),
         Event::Cancelled(reason) => Some(Payload::OrderCancelled(OrderCancelled {
             order_id,
-            customer_id,
+            customer_id: customer_id(),
             status: Status::Cancelled,
             reason: reason.clone(),
             cancelled_at: at.to_string(),

@@ -41,17 +41,17 @@ pub fn receive(payload: Payload) -> Option<Input> {
 
 /// What the others are told.
 pub fn emit(order_id: OrderId, payment: &Payment, event: &Event) -> Option<Payload> {
-    let payment_id = PaymentId::of(order_id);
+    let payment_id = || PaymentId::of(order_id);
     match event {
         Event::Confirmed => Some(Payload::PaymentConfirmed(PaymentConfirmed {
-            payment_id,
+            payment_id: payment_id(),
             order_id,
             amount: Amount::Exact(payment.amount),
             currency: payment.currency.clone(),
             status: Status::Confirmed,
         })),
         Event::Failed { amount, currency, reason, .. } => Some(Payload::PaymentFailed(PaymentFailed {
-            payment_id,
+            payment_id: payment_id(),
             order_id,
             amount: amount.clone(),
             currency: currency.clone(),
@@ -59,7 +59,7 @@ pub fn emit(order_id: OrderId, payment: &Payment, event: &Event) -> Option<Paylo
             reason: reason.clone(),
         })),
         Event::Refunded => {
-            let refund = payment.refund.as_ref();
+            let (refund, payment_id) = (payment.refund.as_ref(), payment_id());
             Some(Payload::PaymentRefunded(PaymentRefunded {
                 refund_id: refund
                     .and_then(|refund| refund.requested_as.clone())

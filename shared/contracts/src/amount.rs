@@ -28,6 +28,7 @@ impl Money {
     /// The largest amount.
     pub const MAX: Money = Money(i64::MAX);
     const SCALE: u32 = 4;
+    const UNIT: i64 = 10_i64.pow(Self::SCALE);
 
     /// From a count of ten-thousandths, the form in which the databases store it.
     pub const fn from_ten_thousandths(value: i64) -> Self {
@@ -73,7 +74,10 @@ impl Money {
 
     /// The same amount as a JSON number.
     pub fn to_number(self) -> Number {
-        Number::from_str(&self.to_string()).expect("a decimal is a JSON number")
+        match self.0 % Self::UNIT {
+            0 => Number::from(self.0 / Self::UNIT),
+            _ => Number::from_str(&self.to_string()).expect("a decimal is a JSON number"),
+        }
     }
 }
 
@@ -114,7 +118,13 @@ pub(crate) fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D
 
 impl fmt::Display for Money {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.to_decimal().fmt(f)
+        let (whole, part) =
+            (self.0.unsigned_abs() / Self::UNIT.unsigned_abs(), self.0.unsigned_abs() % Self::UNIT.unsigned_abs());
+        let sign = if self.0 < 0 { "-" } else { "" };
+        match part {
+            0 => write!(f, "{sign}{whole}"),
+            part => f.write_str(format!("{sign}{whole}.{part:04}").trim_end_matches('0')),
+        }
     }
 }
 

@@ -64,7 +64,9 @@ impl Envelope {
 pub fn encode(event_id: Uuid, correlation_id: &str, payload: &Payload, timestamp: Timestamp) -> Vec<u8> {
     let event_type = payload.event_type().name();
     let written = Written { event_id, event_type, version: VERSION, correlation_id, timestamp, payload };
-    serde_json::to_vec(&written).expect("payloads have string keys and no failing serializer")
+    let mut value = Vec::with_capacity(512);
+    serde_json::to_writer(&mut value, &written).expect("payloads have string keys and no failing serializer");
+    value
 }
 
 /// A message that could be read.

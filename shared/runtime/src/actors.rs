@@ -39,7 +39,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 use supervisor::Child;
 use timers::{Timers, TimersMessage};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -81,10 +81,6 @@ impl<M: Message> Address<M> {
         *self.actor.write().unwrap_or_else(PoisonError::into_inner) = Some(self.mailbox(actor));
     }
 
-    fn get(&self) -> Result<Mailbox<M>, Unavailable> {
-        self.actor.read().unwrap_or_else(PoisonError::into_inner).clone().ok_or(Unavailable)
-    }
-
     /// The actor, supervised.
     pub fn child<A: Actor<Msg = Mail<M>, Arguments = ()>>(
         &self,
@@ -96,7 +92,8 @@ impl<M: Message> Address<M> {
 
     /// Sends a message.
     pub fn cast(&self, message: M) -> Result<(), Unavailable> {
-        self.get()?.cast(message).map_err(|_| Unavailable)
+        let actor = self.actor.read().unwrap_or_else(PoisonError::into_inner);
+        actor.as_ref().ok_or(Unavailable)?.cast(message).map_err(|_| Unavailable)
     }
 
     /// Sends a message and waits for its answer, for as long as it takes.
@@ -104,7 +101,9 @@ impl<M: Message> Address<M> {
         &self,
         message: impl FnOnce(RpcReplyPort<R>) -> M + Send,
     ) -> Result<R, Unavailable> {
-        self.get()?.call(message).await.ok_or(Unavailable)
+        let (reply, answer) = oneshot::channel();
+        self.cast(message(reply.into()))?;
+        answer.await.map_err(|_| Unavailable)
     }
 }
 

@@ -163,6 +163,9 @@ impl Health {
 
     /// Waits for [`Self::may_read`].
     pub async fn until_reading_helps(&self) {
+        if self.may_read() {
+            return;
+        }
         // The sender is here, so this cannot fail.
         let _ = self.may_read.subscribe().wait_for(|may_read| *may_read).await;
     }

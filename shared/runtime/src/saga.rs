@@ -253,7 +253,8 @@ impl<S: Saga> Step<S> {
         };
         let mut next = current.clone();
         // An attempt outside that was in vain leaves no trace but its count: there may be thousands.
-        if cause.origin == Origin::Here && current.version > 0 {
+        // The first version is none's outcome.
+        if cause.origin == Origin::Here && current.version > 1 {
             next.applied.pop_if(|last| *last == outcome_id::<S>(current.order, current.version));
         }
         next.version += 1;

@@ -44,7 +44,11 @@ impl FromStr for Context {
 
 impl fmt::Display for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "00-{:032x}-{:016x}-{:02x}", self.trace, self.span, u8::from(self.sampled))
+        // By way of UUIDs, whose digits are written many at a time: every step writes a few contexts.
+        let (mut trace, mut span) = (Uuid::encode_buffer(), Uuid::encode_buffer());
+        let trace = Uuid::from_u128(self.trace).simple().encode_lower(&mut trace);
+        let span = Uuid::from_u128(self.span.into()).simple().encode_lower(&mut span);
+        write!(f, "00-{trace}-{}-{:02x}", &span[16..], u8::from(self.sampled))
     }
 }
 

@@ -5,7 +5,7 @@ use crate::saga::Details;
 use contracts::{Contact, Money, OrderLine, is_iso4217, object};
 use poem_openapi::Object;
 use poem_openapi::types::Example;
-use runtime::http::{FieldFault, Fields, JsonAmount, Refusal};
+use runtime::http::{FieldFault, Fields, Form, JsonAmount, Refusal, Text};
 use serde::Deserialize;
 use url::Url;
 
@@ -224,6 +224,19 @@ impl Cancellation {
 
 /// Characters of an idempotency key.
 const KEY_LIMIT: usize = 255;
+
+/// The header as it may be.
+pub(super) type IdempotencyKey = Text<KeyForm>;
+
+/// The form of the header: its key has quotes around it, or not.
+pub(super) struct KeyForm;
+
+impl Form for KeyForm {
+    const NAME: &'static str = "idempotency key";
+    const SHORTEST: Option<usize> = Some(1);
+    const LONGEST: usize = KEY_LIMIT + 2;
+    const PATTERN: &'static str = "^[!-~]([ -~]*[!-~])?$";
+}
 
 /// The key in a header: a quoted string, as the IETF's draft has it, or bare, as most clients send it.
 pub(super) fn key(header: &str) -> Result<&str, Refusal> {

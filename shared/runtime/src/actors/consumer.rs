@@ -58,7 +58,7 @@ pub enum ConsumerMessage {
     /// From the log: something about the group.
     Changed(Change),
     /// A record was dealt with.
-    Finished(Position),
+    Finished(Arc<Record>),
     /// Answer when everything has been dealt with that is on the log now, in this member's partitions.
     CatchUp(RpcReplyPort<()>),
     /// The log says how far it goes now.
@@ -112,7 +112,7 @@ impl<S: Saga> Consumer<S> {
         tokio::spawn(async move {
             dead_letter(&wiring, &record, 1, "unreadable", &error).await;
             drop(permit);
-            let _ = myself.cast(ConsumerMessage::Finished(record.at.clone()));
+            let _ = myself.cast(ConsumerMessage::Finished(record));
         });
     }
 }
@@ -302,7 +302,7 @@ impl<S: Saga> Actor for Consumer<S> {
             ConsumerMessage::Read(record, permit) => self.receive(&myself, reading, record, permit),
             ConsumerMessage::Passed(at) => reading.pass(&at),
             ConsumerMessage::Changed(change) => self.changed(reading, change)?,
-            ConsumerMessage::Finished(at) => reading.finish(&at),
+            ConsumerMessage::Finished(record) => reading.finish(&record.at),
             ConsumerMessage::CatchUp(reply) => self.catch_up(myself.clone(), reading, reply),
             ConsumerMessage::Extents(Ok(extents), reply) => {
                 reading.catching_up.push((extents, reply));

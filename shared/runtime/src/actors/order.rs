@@ -218,6 +218,9 @@ impl<S: Saga> OrderActor<S> {
             trace_id = context.trace_id()
         );
         let input = outside.perform(self.order, effect).instrument(span).await;
+        if !span::is_told(&context) {
+            return (input, Some(context));
+        }
         span::record(Span {
             service: S::SERVICE,
             name: name.into(),

@@ -2,7 +2,7 @@
 //!
 //! A topic is one partition. One task writes everything, many appends to a transaction, and wakes the readers. These
 //! get from memory what was written last, and from the file what is older.
-//! Group offsets are written with the next append or a moment later; losing one repeats records, as it should.
+//! Group offsets are written a moment later, many together; losing one repeats records, as it should.
 
 mod topic;
 
@@ -67,13 +67,15 @@ mod offsets {
 const PAGE: usize = 500;
 /// Deliveries and writes that may wait.
 const WAITING: usize = 1_000;
-/// How long a stored offset may wait for an append to go with.
+/// How long a stored offset may wait for others to go with.
 const OFFSETS_WAIT: Duration = Duration::from_millis(200);
 /// The pause before a failed write or read is tried again.
 const RETRY: Duration = Duration::from_millis(200);
 
 /// The next position of each topic.
 type Positions = HashMap<String, i64>;
+/// The next position of each group in each topic.
+type Offsets = HashMap<(Arc<str>, String), i64>;
 type Answer = oneshot::Sender<Vec<Result<(), LogError>>>;
 
 enum Write {
@@ -178,7 +180,9 @@ struct EmbeddedMember {
 #[async_trait]
 impl Membership for EmbeddedMember {
     fn store(&self, partition: &Partition, next: i64) {
-        self.stored.lock().unwrap_or_else(PoisonError::into_inner).insert(partition.topic.clone(), next);
+        if let Some(stored) = self.stored.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&partition.topic) {
+            *stored = next;
+        }
         let write = Write::Offset { group: Arc::clone(&self.group), topic: partition.topic.clone(), next };
         // When there is no room, a later offset of this partition will stand for this one.
         let _ = self.writes.try_send(write);
@@ -209,7 +213,8 @@ struct Writer {
     clock: Arc<dyn Clock>,
     topics: watch::Sender<Topics>,
     condition: watch::Sender<Condition>,
-    offsets: HashMap<(Arc<str>, String), i64>,
+    /// What is stored and not yet written.
+    offsets: Offsets,
 }
 
 impl Writer {
@@ -235,13 +240,11 @@ impl Writer {
                 }
             }
             let closed = received == Some(0);
-            if !appends.is_empty()
-                || !flushes.is_empty()
-                || closed
-                || offsets_due.is_some_and(|due| due <= Instant::now())
-            {
-                self.write_until_done(appends).await;
-                offsets_due = None;
+            let is_due = closed || !flushes.is_empty() || offsets_due.is_some_and(|due| due <= Instant::now());
+            if is_due || !appends.is_empty() {
+                let offsets = if is_due { std::mem::take(&mut self.offsets) } else { HashMap::new() };
+                offsets_due = offsets_due.filter(|_| !is_due);
+                self.write_until_done(appends, &offsets).await;
             }
             for done in flushes {
                 // Nobody waits any more only when the program is ending.
@@ -253,14 +256,14 @@ impl Writer {
         }
     }
 
-    async fn write_until_done(&mut self, appends: Vec<(Vec<NewRecord>, Answer)>) {
+    async fn write_until_done(&self, appends: Vec<(Vec<NewRecord>, Answer)>, offsets: &Offsets) {
         let mut ends: Positions = self.topics.borrow().iter().map(|(name, topic)| (name.clone(), topic.end)).collect();
         let (mut written, mut answers) = (Vec::new(), Vec::new());
         for (records, answer) in appends {
             let results = records.into_iter().map(|record| place(record, &mut ends).map(|record| written.push(record)));
             answers.push((results.collect(), answer));
         }
-        while let Err(error) = self.write(&written).await {
+        while let Err(error) = self.write(&written, offsets).await {
             if self.condition.send_replace(Some(error.to_string())).is_none() {
                 tracing::error!(%error, "the embedded event log cannot write; trying again until it can");
             }
@@ -269,10 +272,12 @@ impl Writer {
         if self.condition.send_if_modified(|condition| condition.take().is_some()) {
             tracing::info!("the embedded event log writes again");
         }
-        self.offsets.clear();
         self.topics.send_modify(|topics| {
             for record in written {
-                topics.entry(record.at.partition.topic.clone()).or_default().push(record);
+                match topics.get_mut(&record.at.partition.topic) {
+                    Some(topic) => topic.push(record),
+                    None => topics.entry(record.at.partition.topic.clone()).or_default().push(record),
+                }
             }
         });
         for (results, answer) in answers {
@@ -281,7 +286,7 @@ impl Writer {
         }
     }
 
-    async fn write(&self, records: &[Arc<Record>]) -> Result<(), DbErr> {
+    async fn write(&self, records: &[Arc<Record>], offsets: &Offsets) -> Result<(), DbErr> {
         let appended_at = self.clock.now().0;
         let transaction = self.database.begin().await?;
         let rows = records.iter().map(|record| row(record, appended_at)).collect();
@@ -291,7 +296,7 @@ impl Writer {
             topic: topic.clone(),
             next_position: *next,
         };
-        let offsets = self.offsets.iter().map(offset).collect();
+        let offsets = offsets.iter().map(offset).collect();
         let key = [offsets::Column::ConsumerGroup, offsets::Column::Topic];
         sql::upsert::<offsets::Entity>(&transaction, offsets, &key, &[offsets::Column::NextPosition]).await?;
         transaction.commit().await
@@ -357,8 +362,10 @@ async fn read(
             };
             match read {
                 Ok(records) => {
+                    if let (Some(last), Some(next)) = (records.last(), next.get_mut(&topic)) {
+                        *next = last.at.offset + 1;
+                    }
                     for record in records {
-                        next.insert(topic.clone(), record.at.offset + 1);
                         match deliveries.room().await {
                             Some(room) => room.put(deliveries.generation(), record),
                             None => open = false,

@@ -95,12 +95,16 @@ async fn bytes(body: &mut RequestBody) -> Result<Bytes> {
 fn read<T: Type + DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
     let malformed = |why: String| Refusal::Malformed(Json(Problem::new(StatusCode::BAD_REQUEST, why)));
     let text = std::str::from_utf8(bytes).map_err(|error| malformed(format!("the body is not UTF-8: {error}")))?;
+    // serde would also take the fields of an object from an array, in their order.
+    let is_list = matches!(T::schema_ref(), MetaSchemaRef::Inline(schema) if schema.ty == "array");
+    let has_its_shape = is_list || text.trim_start().starts_with('{');
+    if has_its_shape && let Ok(body) = serde_json::from_str(text) {
+        return Ok(body);
+    }
     // What is not JSON is malformed, also where the part that is would be of a wrong type.
     let whole: Result<IgnoredAny, _> = serde_json::from_str(text);
     whole.map_err(|error| malformed(format!("the body is not JSON: {error}")))?;
-    // serde would also take the fields of an object from an array, in their order.
-    let is_list = matches!(T::schema_ref(), MetaSchemaRef::Inline(schema) if schema.ty == "array");
-    if !is_list && !text.trim_start().starts_with('{') {
+    if !has_its_shape {
         return Err(wrong(String::new(), FieldFault::WrongType, "must be an object"));
     }
     let mut json = serde_json::Deserializer::from_str(text);

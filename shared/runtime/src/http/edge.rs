@@ -2,8 +2,8 @@
 
 use super::Dashboard;
 use super::access::{Access, Document};
-use super::correlation::{LONGEST, is_correlation_id};
 use super::problem::{FieldFault, Problem, Refusal};
+use super::text::{CorrelationForm, Form, is_correlation_id};
 use crate::clock::{Clock, SystemClock};
 use crate::program::Ports;
 use crate::trace::Context;
@@ -195,7 +195,7 @@ fn correlation_id(headers: &HeaderMap) -> Result<HeaderValue, Box<Problem>> {
     if own.to_str().is_ok_and(is_correlation_id) {
         return Ok(own.clone());
     }
-    let detail = format!("must be 1 to {LONGEST} visible ASCII characters");
+    let detail = format!("must be 1 to {} visible ASCII characters", CorrelationForm::LONGEST);
     let problem = Problem::new(StatusCode::BAD_REQUEST, format!("the header X-Correlation-Id {detail}"));
     Err(problem.blaming("X-Correlation-Id", FieldFault::Invalid, detail))
 }

@@ -97,7 +97,7 @@ impl<S: Saga> InFlight<S> {
         };
         self.tell(&wiring, attempt, error);
         drop(self.permit);
-        let _ = self.myself.cast(ConsumerMessage::Finished(self.record.at.clone()));
+        let _ = self.myself.cast(ConsumerMessage::Finished(self.record));
     }
 }
 

@@ -40,8 +40,16 @@ pub(super) struct Progress {
 }
 
 impl Reading {
+    fn progress(&mut self, partition: &Partition) -> &mut Progress {
+        // Copied only when it is new.
+        if !self.partitions.contains_key(partition) {
+            self.partitions.insert(partition.clone(), Progress::default());
+        }
+        self.partitions.get_mut(partition).expect("it is there")
+    }
+
     pub(super) fn begin(&mut self, at: &Position) {
-        let progress = self.partitions.entry(at.partition.clone()).or_default();
+        let progress = self.progress(&at.partition);
         progress.in_flight.begin(at.offset);
         progress.still_since.get_or_insert_with(Instant::now);
     }
@@ -61,7 +69,7 @@ impl Reading {
 
     /// Passes a position at which there is nothing, unless it is passed already.
     pub(super) fn pass(&mut self, at: &Position) {
-        let progress = self.partitions.entry(at.partition.clone()).or_default();
+        let progress = self.progress(&at.partition);
         if progress.in_flight.last().unwrap_or(progress.done - 1) < at.offset {
             self.begin(at);
             self.finish(at);

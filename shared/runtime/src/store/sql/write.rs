@@ -114,7 +114,7 @@ impl Parameters {
 /// `VALUES (?, ?), (?, ?)`: places for so many rows of so many columns.
 fn places(rows: usize, columns: usize) -> String {
     let row = format!("({})", vec!["?"; columns].join(", "));
-    format!("VALUES {}", vec![row; rows].join(", "))
+    format!("VALUES {row}{}", format!(", {row}").repeat(rows.saturating_sub(1)))
 }
 
 fn table<E: EntityTrait>() -> String {
