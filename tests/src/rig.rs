@@ -37,6 +37,8 @@ pub struct Rig<S: Saga> {
     pub ended: JoinHandle<()>,
 }
 
+const ATTEMPTS: Attempts = Attempts { max: 3, interval: Duration::from_millis(20) };
+
 impl<S: Saga> Rig<S> {
     /// Starts them over these ports. A message is tried three times, without a pause that is worth waiting for.
     pub async fn start(store: Arc<dyn Store<S>>, log: Arc<dyn EventLog>, outside: Arc<dyn Outside<S>>) -> Result<Self>
@@ -45,15 +47,7 @@ impl<S: Saga> Rig<S> {
     {
         let health = Arc::new(Health::starting("test", false));
         let wiring = Wiring::new(S::default(), store, log, Arc::new(SystemClock), outside, Arc::clone(&health));
-        let attempts = Attempts { max: 3, interval: Duration::from_millis(20) };
-        let children = vec![
-            wiring.journal_child(),
-            wiring.publisher_child(),
-            wiring.loader_child(),
-            wiring.router_child(),
-            wiring.timers_child(),
-            wiring.consumer_child(attempts),
-        ];
+        let children = wiring.children(ATTEMPTS);
         let rig = Self::spawn(wiring, children).await?;
         rig.until("ready", || rig.wiring.health.is_ready()).await?;
         Ok(rig)
@@ -73,8 +67,8 @@ impl<S: Saga> Rig<S> {
     {
         let health = Arc::new(Health::starting("test", true));
         let wiring = Wiring::new(saga, store, log, Arc::new(SystemClock), Arc::new(Nowhere), health);
-        let children =
-            vec![wiring.journal_child(), wiring.publisher_child(), wiring.loader_child(), wiring.router_child()];
+        let mut children = wiring.children(ATTEMPTS);
+        children.truncate(4);
         wiring.ownership.set([0].into());
         let rig = Self::spawn(wiring, children).await?;
         rig.until("running", || rig.is_well(Part::Actors)).await?;

@@ -137,7 +137,6 @@ fn the_four_services_have_the_same_rooms() {
             "messages.rs",
             "store.rs",
             "api.rs",
-            "tree.rs",
             "config.rs",
             "lib.rs",
             "main.rs",

@@ -6,10 +6,7 @@ use runtime::program::{self, Stop};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    match runtime::config::parse::<Settings>() {
-        Ok(settings) => program::run(|stop| serve(settings, stop)),
-        Err(code) => code,
-    }
+    program::run(serve)
 }
 
 async fn serve(settings: Settings, stop: Stop) -> anyhow::Result<()> {

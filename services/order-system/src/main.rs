@@ -9,15 +9,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    match runtime::config::parse::<Settings>() {
-        Ok(Settings { command, run }) => match command {
-            None => program::run(|stop| serve(run, stop)),
-            Some(Command::Run(run)) => program::run(|stop| serve(*run, stop)),
-            Some(Command::Bench(settings)) => program::run(|stop| bench::run(*settings, stop)),
-            Some(Command::Openapi { write }) => program::run(|stop| openapi(write, stop)),
-        },
-        Err(code) => code,
-    }
+    program::run(|Settings { command, run }, stop| async move {
+        match command {
+            None => serve(run, stop).await,
+            Some(Command::Run(run)) => serve(*run, stop).await,
+            Some(Command::Bench(settings)) => bench::run(*settings, stop).await,
+            Some(Command::Openapi { write }) => openapi(write, stop).await,
+        }
+    })
 }
 
 async fn serve(settings: RunSettings, stop: Stop) -> anyhow::Result<()> {

@@ -96,6 +96,7 @@ pub enum FeedMessage {
 }
 
 /// The actor.
+#[derive(Clone)]
 pub struct Feed {
     /// Where the orders are.
     pub database: Database,

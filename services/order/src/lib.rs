@@ -1,7 +1,7 @@
 //! Order-service: takes orders over HTTP and sees them through payment and stock to their end.
 //!
 //! The rules are in [`saga`], pure; [`messages`] is what comes and goes on the log, [`store`] how it is stored, [`api`]
-//! what is there over HTTP, [`waiting`] who is told of an order's end, and [`tree`] who starts after whom.
+//! what is there over HTTP, and [`waiting`] who is told of an order's end.
 
 pub mod api;
 pub mod config;
@@ -10,25 +10,22 @@ pub mod messages;
 pub mod observer;
 pub mod saga;
 pub mod store;
-pub mod tree;
 pub mod waiting;
 
 use api::{Api, Routes};
 use observer::Observer;
-use poem_openapi::OpenApiService;
-use runtime::actors::{Nowhere, Wiring};
-use runtime::dashboard::Reporter;
-use runtime::dead_letters::DeadLetters;
+use feed::Feed;
+use runtime::actors::group_commit::GroupCommit;
+use runtime::actors::{Address, Nowhere, Wiring};
 use runtime::health::Health;
-use runtime::http::{edge, for_operators};
 use runtime::program::{Ports, Running, Starting};
 use runtime::saga::Saga;
 use runtime::store::sql::SqlStore;
 use runtime::store::watched::Watched;
 use saga::OrderSaga;
 use std::sync::Arc;
+use store::claims::Claims;
 use tokio::sync::Semaphore;
-use tree::Own;
 use waiting::Waiting;
 
 /// Starts the service with these rules. Beyond `limit` orders that are under way no more are taken on.
@@ -49,26 +46,29 @@ pub fn start(ports: Ports, saga: OrderSaga, limit: u64) -> Starting<'static> {
             Arc::new(Nowhere),
             health,
         );
-        let dead_letters = DeadLetters::of(&wiring, ports.database.clone());
-        let reporter = Reporter::of(&wiring, &ports);
-        let (own, database) = (Own::default(), ports.database.clone());
+        let (database, clock) = (ports.database.clone(), Arc::clone(&ports.clock));
+        let claims = Address::of(OrderSaga::SERVICE, "claims");
+        let made = Arc::new(Claims::new(database.clone(), Arc::clone(&clock)));
+        let feed = Address::of(OrderSaga::SERVICE, "feed");
+        let told = Feed { database: database.clone(), clock, health: Arc::clone(&wiring.health), address: feed.clone() };
+        let own = vec![
+            claims.child({
+                let address = claims.clone();
+                move || GroupCommit::at(&address, Arc::clone(&made))
+            }),
+            feed.child(move || told.clone()),
+        ];
         let routes = Routes(Arc::new(Api {
             wiring: Arc::clone(&wiring),
             waiting,
-            claims: own.claims.clone(),
-            feed: own.feed.clone(),
-            database: database.clone(),
+            claims,
+            feed,
+            database,
             limit,
             window: Arc::new(Semaphore::new(api::WINDOW)),
             streams: Arc::new(Semaphore::new(api::STREAMS)),
         }));
-        let routes = (routes, for_operators(&wiring, &ports, &dead_letters));
-        let api = OpenApiService::new(routes, OrderSaga::SERVICE, env!("CARGO_PKG_VERSION"))
-            .description("Takes orders over HTTP and sees them through payment and stock to their end.");
-        let app = edge(OrderSaga::SERVICE, api, &ports);
-        Running::start(ports.database, ports.listener, app, |http| {
-            tree::tree(&wiring, &own, &dead_letters, &database, ports.attempts, &reporter, http)
-        })
-        .await
+        let about = "Takes orders over HTTP and sees them through payment and stock to their end.";
+        Running::service(ports, wiring, own, about, routes).await
     })
 }

@@ -57,18 +57,10 @@ pub fn start<'a>(settings: &'a Settings, metrics: Option<PrometheusHandle>, stop
         let api = OpenApiService::new(routes, SERVICE, env!("CARGO_PKG_VERSION")).description(
             "A payment provider to try things out on: it keeps books, moves no money, and fails on demand.",
         );
-        Running::start(database, listener, bare_edge(SERVICE, api, access, poem::Route::new()), |http| Tree {
-            service: SERVICE,
-            children: vec![
-                writer.child({
-                    let writer = writer.clone();
-                    move || GroupCommit::at(&writer, Arc::clone(&ledger))
-                }),
-                http(SERVICE),
-            ],
-            health,
-            roster: Arc::default(),
-        })
-        .await
+        let app = bare_edge(SERVICE, api, access, poem::Route::new());
+        let address = writer.clone();
+        let children = vec![writer.child(move || GroupCommit::at(&address, Arc::clone(&ledger)))];
+        let tree = Tree { service: SERVICE, children, health, roster: Arc::default() };
+        Running::start(database, listener, app, tree).await
     })
 }

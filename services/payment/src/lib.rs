@@ -1,7 +1,7 @@
 //! Payment-service: charges orders, and gives back what was charged for orders that end.
 //!
-//! The rules are in [`saga`], pure; [`messages`] is what comes and goes on the log, [`store`] how it is stored, [`api`]
-//! what is there over HTTP, and [`tree`] who starts after whom. [`provider`] is who moves the money, and [`attention`]
+//! The rules are in [`saga`], pure; [`messages`] is what comes and goes on the log, [`store`] how it is stored, and [`api`]
+//! what is there over HTTP. [`provider`] is who moves the money, and [`attention`]
 //! counts what somebody has to look at.
 
 pub mod api;
@@ -11,17 +11,12 @@ pub mod messages;
 pub mod provider;
 pub mod saga;
 pub mod store;
-pub mod tree;
 
 use api::Api;
 use attention::Attention;
-use poem_openapi::OpenApiService;
 use provider::{Provided, Provider};
 use runtime::actors::Wiring;
-use runtime::dashboard::Reporter;
-use runtime::dead_letters::DeadLetters;
 use runtime::health::Health;
-use runtime::http::{edge, for_operators};
 use runtime::program::{Ports, Running, Starting};
 use runtime::saga::Saga;
 use runtime::store::sql::SqlStore;
@@ -42,16 +37,7 @@ pub fn start(ports: Ports, provider: Provider) -> Starting<'static> {
             Arc::new(Provided::new(provider, Arc::clone(&ports.clock), Arc::clone(&health))),
             health,
         );
-        let dead_letters = DeadLetters::of(&wiring, ports.database.clone());
-        let reporter = Reporter::of(&wiring, &ports);
-        let routes =
-            (Api::new(ports.database.clone(), Arc::clone(&wiring)), for_operators(&wiring, &ports, &dead_letters));
-        let api = OpenApiService::new(routes, PaymentSaga::SERVICE, env!("CARGO_PKG_VERSION"))
-            .description("Charges orders, and gives back what was charged for orders that end.");
-        let app = edge(PaymentSaga::SERVICE, api, &ports);
-        Running::start(ports.database, ports.listener, app, |http| {
-            tree::tree(&wiring, &dead_letters, ports.attempts, &reporter, http)
-        })
-        .await
+        let routes = Api::new(ports.database.clone(), Arc::clone(&wiring));
+        Running::service(ports, wiring, Vec::new(), "Charges orders, and gives back what was charged for orders that end.", routes).await
     })
 }

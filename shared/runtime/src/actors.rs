@@ -310,47 +310,25 @@ impl<S: Saga> Wiring<S> {
         self.router.call(|reply| RouterMessage::Input(order, Arc::new(cause), reply)).await
     }
 
-    /// The journal, supervised.
-    pub fn journal_child(self: &Arc<Self>) -> Child {
-        let wiring = Arc::clone(self);
-        self.journal.child(move || {
-            // What the last one could not write is nobody's any more; the next write says how it is.
-            wiring.health.note_write(Ok(()));
-            GroupCommit::at(&wiring.journal, Arc::new(Journal(Arc::clone(&wiring))))
-        })
-    }
-
-    /// The loader, supervised.
-    pub fn loader_child(self: &Arc<Self>) -> Child {
-        let wiring = Arc::clone(self);
-        self.loader.child(move || GroupCommit::at(&wiring.loader, Arc::new(Loader(Arc::clone(&wiring)))))
-    }
-
-    /// The publisher, supervised.
-    pub fn publisher_child(self: &Arc<Self>) -> Child {
-        let wiring = Arc::clone(self);
-        self.publisher.child(move || Publisher(Arc::clone(&wiring)))
-    }
-
-    /// The router, supervised.
-    pub fn router_child(self: &Arc<Self>) -> Child {
-        let wiring = Arc::clone(self);
-        self.router.child(move || Router(Arc::clone(&wiring)))
-    }
-
-    /// The timers, supervised.
-    pub fn timers_child(self: &Arc<Self>) -> Child {
-        let wiring = Arc::clone(self);
-        self.timers.child(move || Timers(Arc::clone(&wiring)))
-    }
-
-    /// The consumer, supervised.
-    pub fn consumer_child(self: &Arc<Self>, attempts: Attempts) -> Child {
-        let (wiring, meter) = (Arc::clone(self), self.consumer.meter().clone());
-        let make = move || Consumer { wiring: Arc::clone(&wiring), attempts };
-        self.consumer.child(make).leaving(move |cell| {
-            // A part that is gone has ended.
-            let _ = meter.mailbox::<ConsumerMessage>(cell.clone().into()).cast(ConsumerMessage::Leave);
-        })
+    /// The parts that see its orders through, in the order of their start.
+    pub fn children(self: &Arc<Self>, attempts: Attempts) -> Vec<Child> {
+        let of = || Arc::clone(self);
+        let (journal, publisher, loader, router, timers, consumer) = (of(), of(), of(), of(), of(), of());
+        let meter = self.consumer.meter().clone();
+        vec![
+            self.journal.child(move || {
+                // What the last one could not write is nobody's any more; the next write says how it is.
+                journal.health.note_write(Ok(()));
+                GroupCommit::at(&journal.journal, Arc::new(Journal(Arc::clone(&journal))))
+            }),
+            self.publisher.child(move || Publisher(Arc::clone(&publisher))),
+            self.loader.child(move || GroupCommit::at(&loader.loader, Arc::new(Loader(Arc::clone(&loader))))),
+            self.router.child(move || Router(Arc::clone(&router))),
+            self.timers.child(move || Timers(Arc::clone(&timers))),
+            self.consumer.child(move || Consumer { wiring: Arc::clone(&consumer), attempts }).leaving(move |cell| {
+                // A part that is gone has ended.
+                let _ = meter.mailbox::<ConsumerMessage>(cell.clone().into()).cast(ConsumerMessage::Leave);
+            }),
+        ]
     }
 }

@@ -1,13 +1,14 @@
 //! What every program does around its services: logs, start, the lines that say it is ready, and an orderly end.
 
 mod described;
+mod service;
 
 use crate::actors::consumer::Attempts;
 use crate::actors::mailbox::Meter;
 use crate::actors::supervisor::{Child, Supervisor, SupervisorMessage, Tree};
 use crate::backoff::Backoff;
 use crate::clock::Clock;
-use crate::config::{BAD_SETTINGS, BadSetting, Common, LogFormat};
+use crate::config::{self, BAD_SETTINGS, BadSetting, Common, LogFormat};
 use crate::dashboard::Board;
 use crate::database::{Database, DatabaseSettings, code, is_away};
 use crate::event_log::EventLog;
@@ -16,6 +17,7 @@ use crate::health::Health;
 use crate::http::{Access, HttpServer};
 use crate::trace::span;
 use anyhow::{Context, Result, anyhow};
+use clap::Parser;
 use futures::future::{BoxFuture, join_all, select_all};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use poem::endpoint::BoxEndpoint;
@@ -37,8 +39,16 @@ const DRAIN: Duration = Duration::from_secs(9);
 /// How often measurements are summed up. Until then, or until somebody reads the metrics, each is kept by itself.
 const SUM_UP_EVERY: Duration = Duration::from_secs(5);
 
-/// Runs a program to its exit code: 0 after an orderly end, 2 for a wrong setting, 1 for anything else.
-pub fn run<F: Future<Output = Result<()>>>(program: impl FnOnce(Stop) -> F) -> ExitCode {
+/// Reads a program's settings and runs it to its exit code: 0 after an orderly end, 2 for a wrong setting, 1 for anything
+/// else.
+pub fn run<P: Parser, F: Future<Output = Result<()>>>(program: impl FnOnce(P, Stop) -> F) -> ExitCode {
+    match config::parse() {
+        Ok(settings) => run_with(|stop| program(settings, stop)),
+        Err(code) => code,
+    }
+}
+
+fn run_with<F: Future<Output = Result<()>>>(program: impl FnOnce(Stop) -> F) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -267,22 +277,18 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts a service's tree over its database, with its HTTP API on `listener`.
+    /// Starts a tree over its database and, behind all its parts, this HTTP API on `listener`.
     pub async fn start(
         database: Database,
         listener: TcpListener,
         app: BoxEndpoint<'static>,
-        tree: impl FnOnce(Box<dyn FnOnce(&'static str) -> Child>) -> Tree,
+        mut tree: Tree,
     ) -> Result<Self> {
         let url = url_of(listener.local_addr()?);
-        let (listener, app) = (Arc::new(listener), Arc::new(app));
-        let http = move |service| {
-            let meter = Meter::of(service, "http");
-            let server = HttpServer { listener, app, meter: meter.clone() };
-            Child::new(&meter, move || server.clone(), |_| {})
-        };
-        let tree = tree(Box::new(http));
         let (service, health) = (tree.service, Arc::clone(&tree.health));
+        let meter = Meter::of(service, "http");
+        let server = HttpServer { listener: Arc::new(listener), app: Arc::new(app), meter: meter.clone() };
+        tree.children.push(Child::new(&meter, move || server.clone(), |_| {}));
         let (supervisor, ended) = Supervisor::spawn(None, Supervisor, tree).await.context(service)?;
         Ok(Running { service, url, health, database, supervisor, ended })
     }

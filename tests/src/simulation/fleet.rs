@@ -111,7 +111,7 @@ impl Fleet {
         }
     }
 
-    /// Wires a service and starts its tree, as its `tree.rs` does, without HTTP.
+    /// Wires a service and starts its tree, without HTTP.
     async fn wire<S: Kept>(
         self: &Arc<Self>,
         saga: S,
@@ -129,14 +129,7 @@ impl Fleet {
             outside,
             Arc::clone(&health),
         );
-        let children = vec![
-            wiring.journal_child(),
-            wiring.publisher_child(),
-            wiring.loader_child(),
-            wiring.router_child(),
-            wiring.timers_child(),
-            wiring.consumer_child(ATTEMPTS),
-        ];
+        let children = wiring.children(ATTEMPTS);
         let tree = Tree { service: S::SERVICE, children, health, roster: Arc::default() };
         let (supervisor, ended) = Supervisor::spawn(None, Supervisor, tree).await.expect("a supervisor starts");
         let (world, of) = (Arc::clone(world), Arc::clone(process));
