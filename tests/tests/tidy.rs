@@ -131,16 +131,8 @@ fn imports_point_one_way() {
 #[test]
 fn the_four_services_have_the_same_rooms() {
     for service in ["order", "payment", "inventory", "notification"] {
-        for room in [
-            "saga.rs",
-            "saga/tests.rs",
-            "messages.rs",
-            "store.rs",
-            "api.rs",
-            "config.rs",
-            "lib.rs",
-            "main.rs",
-        ] {
+        for room in ["saga.rs", "saga/tests.rs", "messages.rs", "store.rs", "api.rs", "config.rs", "lib.rs", "main.rs"]
+        {
             let path = format!("services/{service}/src/{room}");
             assert!(root().join(&path).is_file(), "{path} is missing");
         }

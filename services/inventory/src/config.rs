@@ -11,10 +11,10 @@ use std::collections::BTreeMap;
 #[command(name = "inventory-service", version)]
 pub struct Settings {
     /// Kafka brokers, as host:port separated by commas
-    #[arg(long, env = "KAFKA_BOOTSTRAP_SERVERS", value_name = "KAFKA_BOOTSTRAP_SERVERS")]
+    #[arg(long, env)]
     pub kafka_bootstrap_servers: String,
     /// Port of the HTTP API
-    #[arg(long, env = "HTTP_PORT", value_name = "HTTP_PORT", default_value = "8082")]
+    #[arg(long, env, default_value = "8082")]
     pub http_port: u16,
     /// Where the service's own database is
     #[command(flatten)]
@@ -31,7 +31,7 @@ pub struct Settings {
 #[derive(Args, Clone, Debug)]
 pub struct Inventory {
     /// Stock that is written once into an empty table, as in P1=1000000,P2=500
-    #[arg(long, env = "INVENTORY_INITIAL_STOCK", value_name = "INVENTORY_INITIAL_STOCK")]
+    #[arg(long, env)]
     pub inventory_initial_stock: Option<String>,
 }
 

@@ -17,10 +17,10 @@ use url::Url;
 #[command(name = "notification-service", version)]
 pub struct Settings {
     /// Kafka brokers, as host:port separated by commas
-    #[arg(long, env = "KAFKA_BOOTSTRAP_SERVERS", value_name = "KAFKA_BOOTSTRAP_SERVERS")]
+    #[arg(long, env)]
     pub kafka_bootstrap_servers: String,
     /// Port of the HTTP API
-    #[arg(long, env = "HTTP_PORT", value_name = "HTTP_PORT", default_value = "8083")]
+    #[arg(long, env, default_value = "8083")]
     pub http_port: u16,
     /// Where the service's own database is
     #[command(flatten)]
@@ -37,46 +37,46 @@ pub struct Settings {
 #[derive(Args, Clone, Debug)]
 pub struct Notify {
     /// Mail server, as smtp://user@host:port or smtps://...; without it no mail is sent
-    #[arg(long, env = "SMTP_URL", value_name = "SMTP_URL", hide_env_values = true)]
+    #[arg(long, env, hide_env_values = true)]
     pub smtp_url: Option<String>,
     /// Password at the mail server, where it is not in the URL
-    #[arg(long, env = "SMTP_PASSWORD", value_name = "SMTP_PASSWORD", hide_env_values = true)]
+    #[arg(long, env, hide_env_values = true)]
     pub smtp_password: Option<String>,
     /// File that holds this password
-    #[arg(long, env = "SMTP_PASSWORD_FILE", value_name = "SMTP_PASSWORD_FILE")]
+    #[arg(long, env)]
     pub smtp_password_file: Option<PathBuf>,
     /// How the connection to the mail server is kept secret [default: starttls; tls for smtps://]
-    #[arg(long, env = "SMTP_TLS", value_name = "SMTP_TLS")]
+    #[arg(long, env)]
     pub smtp_tls: Option<Secrecy>,
     /// Sender of the mail, as in `Shop <shop@example.org>`
-    #[arg(long, env = "SMTP_FROM", value_name = "SMTP_FROM")]
+    #[arg(long, env)]
     pub smtp_from: Option<String>,
     /// What is sent by mail, as in `ORDER_CONFIRMED,PAYMENT_REFUNDED`; ALL or NONE
-    #[arg(long, env = "NOTIFY_EMAIL", value_name = "NOTIFY_EMAIL", default_value = "ALL")]
+    #[arg(long, env, default_value = "ALL")]
     pub notify_email: String,
     /// Secret that webhooks are signed with, as whsec_ and base64; without it no webhook is called
-    #[arg(long, env = "WEBHOOK_SECRET", value_name = "WEBHOOK_SECRET", hide_env_values = true)]
+    #[arg(long, env, hide_env_values = true)]
     pub webhook_secret: Option<String>,
     /// File that holds this secret
-    #[arg(long, env = "WEBHOOK_SECRET_FILE", value_name = "WEBHOOK_SECRET_FILE")]
+    #[arg(long, env)]
     pub webhook_secret_file: Option<PathBuf>,
     /// Whether webhooks may lead to private addresses, and need no https
-    #[arg(long, env = "WEBHOOK_ALLOW_PRIVATE", value_name = "WEBHOOK_ALLOW_PRIVATE", default_value = "false",
+    #[arg(long, env, default_value = "false",
           action = clap::ArgAction::Set)]
     pub webhook_allow_private: bool,
     /// What is sent to webhooks; ALL or NONE
-    #[arg(long, env = "NOTIFY_WEBHOOK", value_name = "NOTIFY_WEBHOOK", default_value = "ALL")]
+    #[arg(long, env, default_value = "ALL")]
     pub notify_webhook: String,
     /// How long a delivery may take, in milliseconds
-    #[arg(long, env = "NOTIFY_TIMEOUT_MS", value_name = "NOTIFY_TIMEOUT_MS", default_value = "5000",
+    #[arg(long, env, default_value = "5000",
           value_parser = clap::value_parser!(u64).range(1..=15_000))]
     pub notify_timeout_ms: u64,
     /// Deliveries of a notice that may fail before it is given up
-    #[arg(long, env = "NOTIFY_MAX_ATTEMPTS", value_name = "NOTIFY_MAX_ATTEMPTS", default_value = "20",
+    #[arg(long, env, default_value = "20",
           value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub notify_max_attempts: u32,
     /// First pause between two deliveries, in milliseconds; it doubles up to an hour
-    #[arg(long, env = "NOTIFY_RETRY_INTERVAL_MS", value_name = "NOTIFY_RETRY_INTERVAL_MS", default_value = "1000",
+    #[arg(long, env, default_value = "1000",
           value_parser = clap::value_parser!(u64).range(0..=600_000))]
     pub notify_retry_interval_ms: u64,
 }

@@ -43,26 +43,26 @@ pub enum Command {
 #[derive(Args, Clone, Debug)]
 pub struct RunSettings {
     /// Where the embedded parts keep their files
-    #[arg(long, env = "DATA_DIR", value_name = "DATA_DIR", default_value = "./data")]
+    #[arg(long, env, default_value = "./data")]
     pub data_dir: PathBuf,
     /// First of four consecutive ports: order, payment, inventory, notification; 0 takes any four that are free
-    #[arg(long, env = "HTTP_PORT", value_name = "HTTP_PORT", default_value = "8080",
+    #[arg(long, env, default_value = "8080",
           value_parser = clap::value_parser!(u16).range(0..=65532))]
     pub http_port: u16,
     /// Kafka brokers, as host:port separated by commas [default: the embedded event log]
-    #[arg(long, env = "KAFKA_BOOTSTRAP_SERVERS", value_name = "KAFKA_BOOTSTRAP_SERVERS")]
+    #[arg(long, env)]
     pub kafka_bootstrap_servers: Option<String>,
     /// Database of order-service [default: an SQLite file]
-    #[arg(long, env = "ORDER_DATABASE_URL", value_name = "ORDER_DATABASE_URL", hide_env_values = true)]
+    #[arg(long, env, hide_env_values = true)]
     pub order_database_url: Option<String>,
     /// Database of payment-service [default: an SQLite file]
-    #[arg(long, env = "PAYMENT_DATABASE_URL", value_name = "PAYMENT_DATABASE_URL", hide_env_values = true)]
+    #[arg(long, env, hide_env_values = true)]
     pub payment_database_url: Option<String>,
     /// Database of inventory-service [default: an SQLite file]
-    #[arg(long, env = "INVENTORY_DATABASE_URL", value_name = "INVENTORY_DATABASE_URL", hide_env_values = true)]
+    #[arg(long, env, hide_env_values = true)]
     pub inventory_database_url: Option<String>,
     /// Database of notification-service [default: an SQLite file]
-    #[arg(long, env = "NOTIFICATION_DATABASE_URL", value_name = "NOTIFICATION_DATABASE_URL", hide_env_values = true)]
+    #[arg(long, env, hide_env_values = true)]
     pub notification_database_url: Option<String>,
     /// How orders are taken on
     #[command(flatten)]

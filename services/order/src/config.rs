@@ -9,10 +9,10 @@ use runtime::config::{Common, Postgres};
 #[command(name = "order-service", version)]
 pub struct Settings {
     /// Kafka brokers, as host:port separated by commas
-    #[arg(long, env = "KAFKA_BOOTSTRAP_SERVERS", value_name = "KAFKA_BOOTSTRAP_SERVERS")]
+    #[arg(long, env)]
     pub kafka_bootstrap_servers: String,
     /// Port of the HTTP API
-    #[arg(long, env = "HTTP_PORT", value_name = "HTTP_PORT", default_value = "8080")]
+    #[arg(long, env, default_value = "8080")]
     pub http_port: u16,
     /// Where the service's own database is
     #[command(flatten)]
@@ -29,7 +29,7 @@ pub struct Settings {
 #[derive(Args, Clone, Copy, Debug)]
 pub struct Orders {
     /// Orders that may be under way at the other services before new ones are refused with 503
-    #[arg(long, env = "ORDERS_UNDER_WAY_LIMIT", value_name = "ORDERS_UNDER_WAY_LIMIT", default_value = "4000",
+    #[arg(long, env, default_value = "4000",
           value_parser = clap::value_parser!(u64).range(1..))]
     pub orders_under_way_limit: u64,
 }

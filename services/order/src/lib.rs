@@ -13,8 +13,8 @@ pub mod store;
 pub mod waiting;
 
 use api::{Api, Routes};
-use observer::Observer;
 use feed::Feed;
+use observer::Observer;
 use runtime::actors::group_commit::GroupCommit;
 use runtime::actors::{Address, Nowhere, Wiring};
 use runtime::health::Health;
@@ -50,7 +50,8 @@ pub fn start(ports: Ports, saga: OrderSaga, limit: u64) -> Starting<'static> {
         let claims = Address::of(OrderSaga::SERVICE, "claims");
         let made = Arc::new(Claims::new(database.clone(), Arc::clone(&clock)));
         let feed = Address::of(OrderSaga::SERVICE, "feed");
-        let told = Feed { database: database.clone(), clock, health: Arc::clone(&wiring.health), address: feed.clone() };
+        let told =
+            Feed { database: database.clone(), clock, health: Arc::clone(&wiring.health), address: feed.clone() };
         let own = vec![
             claims.child({
                 let address = claims.clone();

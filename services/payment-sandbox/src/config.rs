@@ -10,7 +10,7 @@ use std::path::PathBuf;
 #[command(name = "payment-sandbox", version)]
 pub struct Settings {
     /// Port of the HTTP API
-    #[arg(long, env = "HTTP_PORT", value_name = "HTTP_PORT", default_value = "8090")]
+    #[arg(long, env, default_value = "8090")]
     pub http_port: u16,
     /// SQLite file of the books; made where there is none
     #[arg(long, env = "SANDBOX_LEDGER", value_name = "FILE", default_value = "./data/sandbox.sqlite")]
@@ -19,20 +19,10 @@ pub struct Settings {
     #[arg(long, env = "SANDBOX_SEED", value_name = "SEED", default_value = "0")]
     pub seed: u64,
     /// Charges of this customer are declined
-    #[arg(
-        long,
-        env = "PAYMENT_STUB_FAIL_CUSTOMER_ID",
-        value_name = "PAYMENT_STUB_FAIL_CUSTOMER_ID",
-        default_value = "fail-payment"
-    )]
+    #[arg(long, env, default_value = "fail-payment")]
     pub payment_stub_fail_customer_id: String,
     /// Charges of larger amounts are declined; 0 is off
-    #[arg(
-        long,
-        env = "PAYMENT_STUB_FAIL_ABOVE_AMOUNT",
-        value_name = "PAYMENT_STUB_FAIL_ABOVE_AMOUNT",
-        default_value = "0"
-    )]
+    #[arg(long, env, default_value = "0")]
     pub payment_stub_fail_above_amount: String,
     /// What every program takes; those about Kafka mean nothing here
     #[command(flatten)]

@@ -14,10 +14,10 @@ use url::Url;
 #[command(name = "payment-service", version)]
 pub struct Settings {
     /// Kafka brokers, as host:port separated by commas
-    #[arg(long, env = "KAFKA_BOOTSTRAP_SERVERS", value_name = "KAFKA_BOOTSTRAP_SERVERS")]
+    #[arg(long, env)]
     pub kafka_bootstrap_servers: String,
     /// Port of the HTTP API
-    #[arg(long, env = "HTTP_PORT", value_name = "HTTP_PORT", default_value = "8081")]
+    #[arg(long, env, default_value = "8081")]
     pub http_port: u16,
     /// Where the service's own database is
     #[command(flatten)]
@@ -34,26 +34,16 @@ pub struct Settings {
 #[derive(Args, Clone, Debug)]
 pub struct Payment {
     /// The stub provider declines this customer
-    #[arg(
-        long,
-        env = "PAYMENT_STUB_FAIL_CUSTOMER_ID",
-        value_name = "PAYMENT_STUB_FAIL_CUSTOMER_ID",
-        default_value = "fail-payment"
-    )]
+    #[arg(long, env, default_value = "fail-payment")]
     pub payment_stub_fail_customer_id: String,
     /// The stub provider declines larger amounts; 0 is off
-    #[arg(
-        long,
-        env = "PAYMENT_STUB_FAIL_ABOVE_AMOUNT",
-        value_name = "PAYMENT_STUB_FAIL_ABOVE_AMOUNT",
-        default_value = "0"
-    )]
+    #[arg(long, env, default_value = "0")]
     pub payment_stub_fail_above_amount: String,
     /// The provider, as http://host:port [default: a stub that moves nothing]
-    #[arg(long, env = "PAYMENT_PROVIDER_URL", value_name = "PAYMENT_PROVIDER_URL", hide_env_values = true)]
+    #[arg(long, env, hide_env_values = true)]
     pub payment_provider_url: Option<String>,
     /// How long an answer of the provider is waited for, in milliseconds
-    #[arg(long, env = "PAYMENT_PROVIDER_TIMEOUT_MS", value_name = "PAYMENT_PROVIDER_TIMEOUT_MS",
+    #[arg(long, env,
           default_value = "5000", value_parser = clap::value_parser!(u64).range(1..=15_000))]
     pub payment_provider_timeout_ms: u64,
 }

@@ -38,6 +38,13 @@ pub fn start(ports: Ports, provider: Provider) -> Starting<'static> {
             health,
         );
         let routes = Api::new(ports.database.clone(), Arc::clone(&wiring));
-        Running::service(ports, wiring, Vec::new(), "Charges orders, and gives back what was charged for orders that end.", routes).await
+        Running::service(
+            ports,
+            wiring,
+            Vec::new(),
+            "Charges orders, and gives back what was charged for orders that end.",
+            routes,
+        )
+        .await
     })
 }

@@ -80,52 +80,52 @@ pub enum LogFormat {
 #[derive(Args, Clone, Debug)]
 pub struct Common {
     /// Address to listen on
-    #[arg(long, env = "HTTP_HOST", value_name = "HTTP_HOST", default_value = "127.0.0.1",
+    #[arg(long, env, default_value = "127.0.0.1",
           value_parser = address)]
     pub http_host: IpAddr,
     /// Who may use the HTTP API, and how often
     #[command(flatten)]
     pub access: AccessSettings,
     /// Attempts at one message before it is a dead letter
-    #[arg(long, env = "CONSUMER_MAX_ATTEMPTS", value_name = "CONSUMER_MAX_ATTEMPTS", default_value = "3",
+    #[arg(long, env, default_value = "3",
           value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub consumer_max_attempts: u32,
     /// First pause between two attempts at one message, in milliseconds
-    #[arg(long, env = "CONSUMER_RETRY_INTERVAL_MS", value_name = "CONSUMER_RETRY_INTERVAL_MS", default_value = "1000",
+    #[arg(long, env, default_value = "1000",
           value_parser = clap::value_parser!(u64).range(0..=600_000))]
     pub consumer_retry_interval_ms: u64,
     /// How long an order waits for its payment, in milliseconds; 0 is for ever
-    #[arg(long, env = "PAYMENT_DEADLINE_MS", value_name = "PAYMENT_DEADLINE_MS", default_value = "30000",
+    #[arg(long, env, default_value = "30000",
           value_parser = clap::value_parser!(i64).range(0..=31_536_000_000))]
     pub payment_deadline_ms: i64,
     /// How long an order waits for its stock, and a payment for its order, in milliseconds; 0 is for ever
-    #[arg(long, env = "INVENTORY_DEADLINE_MS", value_name = "INVENTORY_DEADLINE_MS", default_value = "30000",
+    #[arg(long, env, default_value = "30000",
           value_parser = clap::value_parser!(i64).range(0..=31_536_000_000))]
     pub inventory_deadline_ms: i64,
     /// Partitions of a topic that is created
-    #[arg(long, env = "KAFKA_PARTITIONS", value_name = "KAFKA_PARTITIONS", default_value = "6",
+    #[arg(long, env, default_value = "6",
           value_parser = clap::value_parser!(i32).range(1..=1000))]
     pub kafka_partitions: i32,
     /// Replicas of a topic that is created
-    #[arg(long, env = "KAFKA_REPLICATION_FACTOR", value_name = "KAFKA_REPLICATION_FACTOR", default_value = "1",
+    #[arg(long, env, default_value = "1",
           value_parser = clap::value_parser!(i32).range(1..=32))]
     pub kafka_replication_factor: i32,
     /// Stable name of this replica, so that a restart takes its partitions back at once
-    #[arg(long, env = "KAFKA_INSTANCE_ID", value_name = "KAFKA_INSTANCE_ID")]
+    #[arg(long, env)]
     pub kafka_instance_id: Option<String>,
     /// Where people find this service's pages, if not where it listens, as in `https://orders.example`
-    #[arg(long, env = "PUBLIC_URL", value_name = "PUBLIC_URL")]
+    #[arg(long, env)]
     pub public_url: Option<Url>,
     /// Where traces are sent, over OTLP (HTTP), as in `http://localhost:4318` [default: nowhere]
-    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "OTEL_EXPORTER_OTLP_ENDPOINT",
+    #[arg(long, env,
           value_parser = endpoint)]
     pub otel_exporter_otlp_endpoint: Option<Url>,
     /// The share of traces that is sent, of those that begin here: 0 to 1
-    #[arg(long, env = "OTEL_TRACES_SAMPLER_ARG", value_name = "OTEL_TRACES_SAMPLER_ARG", default_value = "1",
+    #[arg(long, env, default_value = "1",
           value_parser = share)]
     pub otel_traces_sampler_arg: f64,
     /// How log lines are written
-    #[arg(long, env = "LOG_FORMAT", value_name = "LOG_FORMAT", default_value = "text")]
+    #[arg(long, env, default_value = "text")]
     pub log_format: LogFormat,
     /// What is logged, as in `info,order_service=debug`
     #[arg(long, env = "RUST_LOG", value_name = "RUST_LOG", default_value = "info")]
@@ -202,22 +202,22 @@ impl Common {
 #[derive(Args, Clone, Debug)]
 pub struct Postgres {
     /// Database as a URL, instead of the five settings below
-    #[arg(long, env = "DATABASE_URL", value_name = "DATABASE_URL", hide_env_values = true)]
+    #[arg(long, env, hide_env_values = true)]
     pub database_url: Option<String>,
     /// Database host
-    #[arg(long, env = "POSTGRES_HOST", value_name = "POSTGRES_HOST", default_value = "localhost")]
+    #[arg(long, env, default_value = "localhost")]
     pub postgres_host: String,
     /// Database port
-    #[arg(long, env = "POSTGRES_PORT", value_name = "POSTGRES_PORT", default_value = "5432")]
+    #[arg(long, env, default_value = "5432")]
     pub postgres_port: u16,
     /// Database name [default: the service's, as in `orderdb`]
-    #[arg(long, env = "POSTGRES_DB", value_name = "POSTGRES_DB")]
+    #[arg(long, env)]
     pub postgres_db: Option<String>,
     /// Database user [default: the service's, as in `order`]
-    #[arg(long, env = "POSTGRES_USER", value_name = "POSTGRES_USER")]
+    #[arg(long, env)]
     pub postgres_user: Option<String>,
     /// Database password [default: the service's, as in `order`]
-    #[arg(long, env = "POSTGRES_PASSWORD", value_name = "POSTGRES_PASSWORD", hide_env_values = true)]
+    #[arg(long, env, hide_env_values = true)]
     pub postgres_password: Option<String>,
 }
 

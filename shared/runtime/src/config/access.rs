@@ -40,38 +40,38 @@ pub enum Auth {
 #[derive(Args, Clone, Debug)]
 pub struct AccessSettings {
     /// Who may use the HTTP API; must be given to listen beyond loopback [default: off on loopback]
-    #[arg(long, env = "AUTH", value_name = "AUTH")]
+    #[arg(long, env)]
     pub auth: Option<Auth>,
     /// File of API keys, a line each: name:key:role, or name:sha256:hex:role, and :customerId for a customer
-    #[arg(long, env = "API_KEYS_FILE", value_name = "API_KEYS_FILE")]
+    #[arg(long, env)]
     pub api_keys_file: Option<PathBuf>,
     /// The same lines instead of a file, separated by line ends or commas
-    #[arg(long, env = "API_KEYS", value_name = "API_KEYS", hide_env_values = true)]
+    #[arg(long, env, hide_env_values = true)]
     pub api_keys: Option<Secret>,
     /// Who must have signed a token: its `iss`
-    #[arg(long, env = "JWT_ISSUER", value_name = "JWT_ISSUER")]
+    #[arg(long, env)]
     pub jwt_issuer: Option<String>,
     /// Whom a token must be for: one of its `aud`
-    #[arg(long, env = "JWT_AUDIENCE", value_name = "JWT_AUDIENCE")]
+    #[arg(long, env)]
     pub jwt_audience: Option<String>,
     /// Secret that tokens are signed with (HS256), at least 32 bytes
-    #[arg(long, env = "JWT_SECRET", value_name = "JWT_SECRET", hide_env_values = true)]
+    #[arg(long, env, hide_env_values = true)]
     pub jwt_secret: Option<Secret>,
     /// File of that secret
-    #[arg(long, env = "JWT_SECRET_FILE", value_name = "JWT_SECRET_FILE")]
+    #[arg(long, env)]
     pub jwt_secret_file: Option<PathBuf>,
     /// Where the public keys that tokens are signed with (RS256, ES256, EdDSA) are fetched, a JSON Web Key Set
-    #[arg(long, env = "JWT_JWKS_URL", value_name = "JWT_JWKS_URL", hide_env_values = true)]
+    #[arg(long, env, hide_env_values = true)]
     pub jwt_jwks_url: Option<String>,
     /// File of those keys
-    #[arg(long, env = "JWT_JWKS_FILE", value_name = "JWT_JWKS_FILE")]
+    #[arg(long, env)]
     pub jwt_jwks_file: Option<PathBuf>,
     /// Requests per second of one caller before it is answered 429; 0 is without limit
-    #[arg(long, env = "RATE_LIMIT_PER_SECOND", value_name = "RATE_LIMIT_PER_SECOND", default_value = "0",
+    #[arg(long, env, default_value = "0",
           value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
     pub rate_limit_per_second: u32,
     /// Requests that a caller may send at once [default: twice RATE_LIMIT_PER_SECOND]
-    #[arg(long, env = "RATE_LIMIT_BURST", value_name = "RATE_LIMIT_BURST",
+    #[arg(long, env,
           value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub rate_limit_burst: Option<u32>,
 }
