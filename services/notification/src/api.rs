@@ -1,12 +1,9 @@
 //! The HTTP API of notification-service.
 
-mod page;
-
 use crate::saga::{Channel, Input, Key, NotificationSaga, Occasion, Status};
 use crate::store::deliveries::{Column as Delivery, Entity as Deliveries, Model as DeliveryRow};
 use crate::store::notifications::{Column, Entity, Model};
 use contracts::{OrderId, Timestamp};
-use page::{Cursor, limit};
 use poem::web::Data;
 use poem_openapi::param::{Header, Path, Query};
 use poem_openapi::payload::Json;
@@ -15,8 +12,9 @@ use runtime::actors::Wiring;
 use runtime::actors::order::Outcome;
 use runtime::audit::{Entry, record_first};
 use runtime::database::Database;
-use runtime::http::{Caller, CorrelationId, Refusal};
+use runtime::http::{Caller, CorrelationId, MOST, Page, Refusal};
 use runtime::saga::{Caused, Named, Origin};
+use runtime::store::sql::{before, behind};
 use runtime::trace;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde_json::json;
@@ -202,8 +200,8 @@ impl Api {
         /// `nextCursor` of the page before.
         cursor: Query<Option<String>>,
     ) -> Result<Json<Notifications>, Refusal> {
-        let most = limit(most.0)?;
-        let mut wanted = Entity::find().limit(most + 1);
+        let page = Page::of(Some(most.0.unwrap_or(MOST)), cursor.0.as_deref())?;
+        let mut wanted = Entity::find().limit(page.limit + 1);
         wanted = match order_id.0 {
             Some(order) => wanted
                 .filter(Column::OrderId.eq(order))
@@ -211,8 +209,9 @@ impl Api {
                 .order_by_asc(Column::NotificationId),
             None => wanted.order_by_desc(Column::CreatedAt).order_by_desc(Column::NotificationId),
         };
-        if let Some(cursor) = cursor.0 {
-            wanted = wanted.filter(Cursor::parse(&cursor)?.behind(order_id.0.is_some()));
+        if let Some((at, id)) = page.behind {
+            let (columns, place) = ([Column::CreatedAt, Column::NotificationId], [at.into(), id.into()]);
+            wanted = wanted.filter(if order_id.0.is_some() { behind(columns, place) } else { before(columns, place) });
         }
         if let Some(status) = status.0 {
             wanted = wanted.filter(Column::Status.eq(Status::from(status).name()));
@@ -221,9 +220,7 @@ impl Api {
             wanted = wanted.filter(Column::Channel.eq(Channel::from(channel).name()));
         }
         let mut rows = wanted.all(&self.database.queries).await?;
-        let goes_on = rows.len() as u64 > most;
-        rows.truncate(usize::try_from(most).unwrap_or(rows.len()));
-        let next_cursor = rows.last().filter(|_| goes_on).map(|last| Cursor::at(last).to_string());
+        let next_cursor = page.cut(&mut rows, |row| (row.created_at, row.notification_id));
         Ok(Json(Notifications { notifications: rows.into_iter().map(NotificationView::from).collect(), next_cursor }))
     }
 

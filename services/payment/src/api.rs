@@ -12,9 +12,9 @@ use runtime::actors::Wiring;
 use runtime::actors::order::Outcome;
 use runtime::audit::{Entry, record_first};
 use runtime::database::Database;
-use runtime::http::{Caller, CorrelationId, Fields, JsonAmount, JsonBody, Refusal};
+use runtime::http::{Caller, CorrelationId, Fields, JsonAmount, JsonBody, MOST, Page, Refusal};
 use runtime::saga::{Caused, Instance, Named, Origin};
-use runtime::store::sql::Table;
+use runtime::store::sql::{Table, before};
 use runtime::trace;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde::Deserialize;
@@ -25,8 +25,6 @@ use uuid::Uuid;
 
 /// How long an operator's request waits for its commit: also behind a call of the provider.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// The most payments of one list.
-const MOST: u64 = 100;
 
 /// The routes.
 pub struct Api {
@@ -171,9 +169,13 @@ enum Accepted {
 
 /// Payments.
 #[derive(Clone, Debug, Object)]
+#[oai(rename_all = "camelCase")]
 struct Payments {
     /// The payments that match: an order has at most one.
     payments: Vec<PaymentView>,
+    /// Where the list goes on, if it does: the `cursor` of the next request.
+    #[oai(skip_serializing_if_is_none)]
+    next_cursor: Option<String>,
 }
 
 /// A payment as it is shown; none for orders that are known here but were never to be paid.
@@ -234,11 +236,21 @@ impl Api {
         /// How many, from 1 to 100; 100, if it is not given.
         #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
         limit: Query<Option<u64>>,
+        /// `nextCursor` of the page before.
+        cursor: Query<Option<String>>,
     ) -> Result<Json<Payments>, Refusal> {
         let attention = attention.0.unwrap_or(false);
-        let mut wanted = Entity::find().limit(limit.0.unwrap_or(MOST));
-        if attention || order_id.0.is_some() {
+        let page = Page::of(Some(limit.0.unwrap_or(MOST)), cursor.0.as_deref())?;
+        let mut wanted = Entity::find().limit(page.limit + 1);
+        let by_moment = attention || order_id.0.is_some();
+        if by_moment {
             wanted = wanted.order_by_desc(Column::CreatedAt);
+        }
+        if let Some((at, order)) = page.behind {
+            wanted = wanted.filter(match by_moment {
+                true => before([Column::CreatedAt, Column::OrderId], [at.into(), order.into()]),
+                false => Column::OrderId.lt(order),
+            });
         }
         // An order's id begins with its time, and has an index whatever is asked.
         wanted = wanted.order_by_desc(Column::OrderId);
@@ -248,9 +260,10 @@ impl Api {
         if let Some(order) = order_id.0 {
             wanted = wanted.filter(Column::OrderId.eq(order));
         }
-        let rows = wanted.all(&self.database.queries).await?;
+        let mut rows = wanted.all(&self.database.queries).await?;
+        let next_cursor = page.cut(&mut rows, |row| (row.created_at, row.order_id));
         let instances: Vec<_> = rows.into_iter().map(read).collect::<Result<_, _>>()?;
-        Ok(Json(Payments { payments: instances.into_iter().filter_map(view).collect() }))
+        Ok(Json(Payments { payments: instances.into_iter().filter_map(view).collect(), next_cursor }))
     }
 
     /// Read a payment.

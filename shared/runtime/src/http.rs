@@ -24,7 +24,7 @@ pub use caller::{Caller, Role};
 pub use dashboard::Dashboard;
 pub use dead_letters::DeadLetterApi;
 pub use edge::{CORRELATION_ID, bare_edge, edge};
-pub use newest::Page;
+pub use newest::{MOST, Page};
 pub use operations::Operations;
 pub use parts::PartsApi;
 pub use prefer::Wait;

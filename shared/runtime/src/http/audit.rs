@@ -94,7 +94,7 @@ impl AuditApi {
         }
         fields.finish()?;
         let page = Page::of(limit.0, cursor.0.as_deref())?;
-        let wanted = Wanted { subject: subject.0, actor: actor.0, before: page.before };
+        let wanted = Wanted { subject: subject.0, actor: actor.0, before: page.behind };
         let mut rows = newest(&self.0.queries, wanted, page.limit + 1).await?;
         let next_cursor = page.cut(&mut rows, |row| (row.at, row.id));
         Ok(Json(AuditEntries { entries: rows.into_iter().map(AuditEntry::from).collect(), next_cursor }))

@@ -101,7 +101,7 @@ impl DeadLetterApi {
         let filter = filter("", topic.0, reason.0)?;
         let filter = Filter { state, batch: batch.0, ..filter };
         let page = Page::of(limit.0, cursor.0.as_deref())?;
-        let mut rows = newest(&self.0.database, &filter, page.before, page.limit + 1).await?;
+        let mut rows = newest(&self.0.database, &filter, page.behind, page.limit + 1).await?;
         let next_cursor = page.cut(&mut rows, |row| (row.stored_at, row.id));
         let dead_letters = rows.into_iter().map(DeadLetterSummary::from).collect();
         Ok(Json(List { dead_letters, next_cursor }))
