@@ -11,7 +11,7 @@ use poem_openapi::types::Example;
 use poem_openapi::{Enum, Object, OpenApi, Tags};
 use runtime::clock::Clock;
 use runtime::database::Database;
-use runtime::http::{Caller, FieldFault, Fields, JsonBody, Refusal};
+use runtime::http::{Caller, FieldFault, Fields, JsonBody, Refusal, Words};
 use runtime::saga::Instance;
 use runtime::store::sql::Table;
 use sea_orm::{EntityTrait, QueryOrder};
@@ -70,16 +70,9 @@ struct NewOnHand {
     #[oai(validator(minimum(value = "0"), maximum(value = "1000000000000")))]
     on_hand: i64,
     /// Why. 1 to 200 characters.
-    #[oai(
-        nullable,
-        validator(
-            min_length = 1,
-            max_length = 200,
-            pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
-        )
-    )]
+    #[oai(nullable)]
     #[serde(default)]
-    reason: Option<String>,
+    reason: Option<Words>,
 }
 
 impl Example for NewOnHand {
@@ -96,12 +89,7 @@ struct Adjustment {
     #[oai(validator(minimum(value = "-1000000000000"), maximum(value = "1000000000000")))]
     delta: i64,
     /// Why.
-    #[oai(validator(
-        min_length = 1,
-        max_length = 200,
-        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
-    ))]
-    reason: String,
+    reason: Words,
 }
 
 impl Example for Adjustment {
@@ -201,18 +189,15 @@ impl Api {
     async fn read_stock(
         &self,
         /// The product.
-        #[oai(
-            name = "productId",
-            validator(
-                min_length = 1,
-                max_length = 200,
-                pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
-            )
-        )]
-        product_id: Path<String>,
+        #[oai(name = "productId")]
+        product_id: Path<Words>,
     ) -> Result<Json<StockView>, Refusal> {
-        let row = stock::Entity::find_by_id(product_id.0.clone()).one(&self.database.queries).await?;
-        let row = row.ok_or(Unchanged::Unknown(product_id.0))?;
+        let product_id = product_id.0.0;
+        let mut fields = Fields::default();
+        fields.check_text(&product_id, "productId");
+        fields.finish()?;
+        let row = stock::Entity::find_by_id(product_id.clone()).one(&self.database.queries).await?;
+        let row = row.ok_or(Unchanged::Unknown(product_id))?;
         Ok(Json(row.into()))
     }
 
@@ -224,26 +209,17 @@ impl Api {
         &self,
         caller: Data<&Caller>,
         /// The product.
-        #[oai(
-            name = "productId",
-            validator(
-                min_length = 1,
-                max_length = 200,
-                pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
-            )
-        )]
-        product_id: Path<String>,
+        #[oai(name = "productId")]
+        product_id: Path<Words>,
         body: JsonBody<NewOnHand>,
     ) -> Result<Json<StockView>, Refusal> {
         let NewOnHand { on_hand, reason } = body.0;
         let mut fields = Fields::default();
-        fields.check_text(&product_id.0, "productId");
+        fields.check_text(&product_id.0.0, "productId");
         fields.check_range(on_hand, 0..=MAX_ON_HAND, "/onHand");
-        if let Some(reason) = &reason {
-            fields.check_text(reason, "/reason");
-        }
+        let reason = fields.check_words(reason, "/reason");
         fields.finish()?;
-        self.change(product_id.0, Change::Set(on_hand), &caller, reason).await
+        self.change(product_id.0.0, Change::Set(on_hand), &caller, reason).await
     }
 
     /// Change what is on hand of a product, with a reason.
@@ -254,19 +230,13 @@ impl Api {
         &self,
         caller: Data<&Caller>,
         /// The product.
-        #[oai(
-            name = "productId",
-            validator(
-                min_length = 1,
-                max_length = 200,
-                pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
-            )
-        )]
-        product_id: Path<String>,
+        #[oai(name = "productId")]
+        product_id: Path<Words>,
         body: JsonBody<Adjustment>,
     ) -> Result<Json<StockView>, Refusal> {
-        let Adjustment { delta, reason } = body.0;
+        let (delta, reason) = (body.0.delta, body.0.reason.0);
         let mut fields = Fields::default();
+        fields.check_text(&product_id.0.0, "productId");
         fields.check_text(&reason, "/reason");
         let within = (-MAX_ON_HAND..=MAX_ON_HAND).contains(&delta);
         fields.check(
@@ -276,7 +246,7 @@ impl Api {
             format!("must not be 0, nor beyond {MAX_ON_HAND}"),
         );
         fields.finish()?;
-        self.change(product_id.0, Change::Adjust(delta), &caller, Some(reason)).await
+        self.change(product_id.0.0, Change::Adjust(delta), &caller, Some(reason)).await
     }
 
     /// What an order holds.

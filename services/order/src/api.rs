@@ -138,15 +138,8 @@ impl Routes {
         /// Orders that stand so.
         status: Query<Option<OrderStatus>>,
         /// Orders of this customer.
-        #[oai(
-            name = "customerId",
-            validator(
-                min_length = 1,
-                max_length = 200,
-                pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
-            )
-        )]
-        customer_id: Query<Option<String>>,
+        #[oai(name = "customerId")]
+        customer_id: Query<Option<Words>>,
         /// Orders from this moment on, ISO 8601.
         #[oai(name = "createdFrom")]
         created_from: Query<Option<OffsetDateTime>>,

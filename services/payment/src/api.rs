@@ -12,7 +12,7 @@ use runtime::actors::Wiring;
 use runtime::actors::order::Outcome;
 use runtime::audit::{Entry, record_first};
 use runtime::database::Database;
-use runtime::http::{Caller, CorrelationId, Fields, JsonAmount, JsonBody, MOST, Page, Refusal};
+use runtime::http::{Caller, CorrelationId, Fields, JsonAmount, JsonBody, MOST, Page, Refusal, Words};
 use runtime::saga::{Caused, Instance, Named, Origin};
 use runtime::store::sql::{Table, before};
 use runtime::trace;
@@ -136,12 +136,7 @@ struct AttemptsView {
 #[oai(example)]
 struct Note {
     /// In the operator's words. 1 to 200 characters.
-    #[oai(validator(
-        min_length = 1,
-        max_length = 200,
-        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
-    ))]
-    note: String,
+    note: Words,
 }
 
 impl Example for Note {
@@ -153,9 +148,9 @@ impl Example for Note {
 impl Note {
     fn check(self) -> Result<String, Refusal> {
         let mut fields = Fields::default();
-        fields.check_text(&self.note, "/note");
+        fields.check_text(&self.note.0, "/note");
         fields.finish()?;
-        Ok(self.note)
+        Ok(self.note.0)
     }
 }
 

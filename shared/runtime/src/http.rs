@@ -30,7 +30,7 @@ pub use parts::PartsApi;
 pub use prefer::Wait;
 pub use problem::{FieldError, FieldFault, Fields, Problem, Refusal};
 pub use server::{HttpServer, Stopping};
-pub use text::{CorrelationId, Form, Text};
+pub use text::{CorrelationId, Form, Text, Words};
 
 use crate::actors::Wiring;
 use crate::dead_letters::DeadLetters;

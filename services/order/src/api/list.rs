@@ -6,7 +6,7 @@ use crate::saga::OrderSaga;
 use crate::store::{Column, Entity, is_stuck};
 use contracts::Timestamp;
 use runtime::database::Database;
-use runtime::http::{Caller, Refusal, Role};
+use runtime::http::{Caller, Fields, Refusal, Role, Words};
 use runtime::saga::{Instance, Named};
 use runtime::store::sql::Table;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
@@ -36,7 +36,7 @@ fn moment(at: OffsetDateTime) -> Timestamp {
 #[derive(Debug, Default)]
 pub(super) struct Filter {
     pub(super) status: Option<OrderStatus>,
-    pub(super) customer_id: Option<String>,
+    pub(super) customer_id: Option<Words>,
     pub(super) created_from: Option<OffsetDateTime>,
     pub(super) created_to: Option<OffsetDateTime>,
     pub(super) stuck: bool,
@@ -62,8 +62,11 @@ impl Filter {
         if let Some(status) = self.status {
             wanted = wanted.filter(Column::Stage.is_in(status.stages().map(Named::name)));
         }
+        let mut fields = Fields::default();
+        let customer_id = fields.check_words(self.customer_id, "customerId");
+        fields.finish()?;
         let own = caller.customer_id.clone().filter(|_| caller.role == Role::Customer);
-        for customer_id in self.customer_id.into_iter().chain(own) {
+        for customer_id in customer_id.into_iter().chain(own) {
             wanted = wanted.filter(Column::CustomerId.eq(customer_id));
         }
         if let Some(from) = self.created_from.map(moment) {

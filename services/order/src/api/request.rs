@@ -5,7 +5,7 @@ use crate::saga::Details;
 use contracts::{Contact, Money, OrderLine, is_iso4217, object};
 use poem_openapi::Object;
 use poem_openapi::types::Example;
-use runtime::http::{FieldFault, Fields, Form, JsonAmount, Refusal, Text};
+use runtime::http::{FieldFault, Fields, Form, JsonAmount, Refusal, Text, Words};
 use serde::Deserialize;
 use url::Url;
 
@@ -18,12 +18,7 @@ const MAX_LINES: usize = 500;
 #[serde(rename_all = "camelCase")]
 pub(super) struct NewOrder {
     /// Who orders. 1 to 200 characters.
-    #[oai(validator(
-        min_length = 1,
-        max_length = 200,
-        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
-    ))]
-    customer_id: String,
+    customer_id: Words,
     /// What is charged: at least 0.01, and at least the sum of the lines (it may hold shipping or tax).
     total_amount: JsonAmount,
     /// An alphabetic code of ISO 4217.
@@ -94,12 +89,7 @@ impl ContactView {
 #[serde(rename_all = "camelCase")]
 pub(super) struct NewLine {
     /// The product. 1 to 200 characters.
-    #[oai(validator(
-        min_length = 1,
-        max_length = 200,
-        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
-    ))]
-    product_id: String,
+    product_id: Words,
     /// How many, from 1 to 1000000000.
     #[oai(validator(minimum(value = "1"), maximum(value = "1000000000")))]
     quantity: i64,
@@ -124,7 +114,7 @@ impl NewOrder {
     /// The order, or every field that is at fault.
     pub(super) fn check(self) -> Result<Details, Refusal> {
         let mut fields = Fields::default();
-        fields.check_text(&self.customer_id, "/customerId");
+        fields.check_text(&self.customer_id.0, "/customerId");
         fields.check(
             is_iso4217(&self.currency),
             "/currency",
@@ -136,7 +126,7 @@ impl NewOrder {
         fields.check(lines <= MAX_LINES, "/items", FieldFault::TooLong, format!("must have at most {MAX_LINES} lines"));
         let mut sum = 0_i128;
         for (i, line) in self.items.iter().enumerate() {
-            fields.check_text(&line.product_id, &format!("/items/{i}/productId"));
+            fields.check_text(&line.product_id.0, &format!("/items/{i}/productId"));
             let quantities = 1..=contracts::MAX_QUANTITY;
             let deliverable = quantities.contains(&line.quantity);
             fields.check_range(line.quantity, quantities, format!("/items/{i}/quantity"));
@@ -174,12 +164,12 @@ impl NewOrder {
         let contact = self.contact.and_then(|contact| contact.check(&mut fields));
         fields.finish()?;
         let line = |line: NewLine| OrderLine {
-            product_id: line.product_id,
+            product_id: line.product_id.0,
             quantity: line.quantity,
             unit_price: line.unit_price.0,
         };
         Ok(Details {
-            customer_id: self.customer_id,
+            customer_id: self.customer_id.0,
             total: total.unwrap_or_default(),
             currency: self.currency,
             lines: self.items.into_iter().map(line).collect(),
@@ -193,16 +183,9 @@ impl NewOrder {
 #[oai(example)]
 pub(super) struct Cancellation {
     /// In the caller's words. 1 to 200 characters.
-    #[oai(
-        nullable,
-        validator(
-            min_length = 1,
-            max_length = 200,
-            pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
-        )
-    )]
+    #[oai(nullable)]
     #[serde(default)]
-    reason: Option<String>,
+    reason: Option<Words>,
 }
 
 impl Example for Cancellation {
@@ -214,11 +197,10 @@ impl Example for Cancellation {
 impl Cancellation {
     /// The reason, also if none was given.
     pub(super) fn check(cancellation: Option<Self>) -> Result<String, Refusal> {
-        let reason = cancellation.and_then(|body| body.reason).unwrap_or_else(|| "cancelled on request".into());
         let mut fields = Fields::default();
-        fields.check_text(&reason, "/reason");
+        let reason = fields.check_words(cancellation.and_then(|body| body.reason), "/reason");
         fields.finish()?;
-        Ok(reason)
+        Ok(reason.unwrap_or_else(|| "cancelled on request".into()))
     }
 }
 

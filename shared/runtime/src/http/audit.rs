@@ -1,7 +1,7 @@
 //! The routes that tell who did what.
 
 use super::newest::Page;
-use super::{Fields, Refusal};
+use super::{Fields, Refusal, Words};
 use crate::audit::store::{Model, Wanted, newest};
 use crate::database::Database;
 use contracts::Timestamp;
@@ -67,19 +67,9 @@ impl AuditApi {
     async fn list(
         &self,
         /// Only what was done to this: a kind and an id, as `dead-letter/...`.
-        #[oai(validator(
-            min_length = 1,
-            max_length = 200,
-            pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
-        ))]
-        subject: Query<Option<String>>,
+        subject: Query<Option<Words>>,
         /// Only what this caller did.
-        #[oai(validator(
-            min_length = 1,
-            max_length = 200,
-            pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
-        ))]
-        actor: Query<Option<String>>,
+        actor: Query<Option<Words>>,
         /// How many, from 1 to 100; 20, if it is not given.
         #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
         limit: Query<Option<u64>>,
@@ -87,14 +77,10 @@ impl AuditApi {
         cursor: Query<Option<String>>,
     ) -> Result<Json<AuditEntries>, Refusal> {
         let mut fields = Fields::default();
-        for (text, name) in [(&subject.0, "subject"), (&actor.0, "actor")] {
-            if let Some(text) = text {
-                fields.check_text(text, name);
-            }
-        }
+        let (subject, actor) = (fields.check_words(subject.0, "subject"), fields.check_words(actor.0, "actor"));
         fields.finish()?;
         let page = Page::of(limit.0, cursor.0.as_deref())?;
-        let wanted = Wanted { subject: subject.0, actor: actor.0, before: page.behind };
+        let wanted = Wanted { subject, actor, before: page.behind };
         let mut rows = newest(&self.0.queries, wanted, page.limit + 1).await?;
         let next_cursor = page.cut(&mut rows, |row| (row.at, row.id));
         Ok(Json(AuditEntries { entries: rows.into_iter().map(AuditEntry::from).collect(), next_cursor }))

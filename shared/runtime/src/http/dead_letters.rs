@@ -4,7 +4,7 @@ mod bodies;
 mod view;
 
 use super::newest::Page;
-use super::{Caller, Fields, JsonBody, OptionalJsonBody, Refusal};
+use super::{Caller, Fields, JsonBody, OptionalJsonBody, Refusal, Words};
 use crate::audit::store as audit;
 use crate::dead_letters::DeadLetters;
 use crate::dead_letters::store::wishes::{Unchanged, count, discard, subject, want, want_many};
@@ -74,21 +74,11 @@ impl DeadLetterApi {
     async fn list(
         &self,
         /// Only of this topic, as `payment.confirmed`.
-        #[oai(validator(
-            min_length = 1,
-            max_length = 200,
-            pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
-        ))]
-        topic: Query<Option<String>>,
+        topic: Query<Option<Words>>,
         /// Only in this state.
         state: Query<Option<DeadLetterState>>,
         /// Only those whose reason contains this, in whatever case.
-        #[oai(validator(
-            min_length = 1,
-            max_length = 200,
-            pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
-        ))]
-        reason: Query<Option<String>>,
+        reason: Query<Option<Words>>,
         /// Only those that were sent again together.
         batch: Query<Option<Uuid>>,
         /// How many, from 1 to 100; 20, if it is not given.
@@ -198,13 +188,10 @@ impl DeadLetterApi {
 }
 
 /// The filter that these parameters, or fields of a body, are.
-fn filter(before: &str, topic: Option<String>, reason: Option<String>) -> Result<Filter, Refusal> {
+fn filter(before: &str, topic: Option<Words>, reason: Option<Words>) -> Result<Filter, Refusal> {
     let mut fields = Fields::default();
-    for (text, name) in [(&topic, "topic"), (&reason, "reason")] {
-        if let Some(text) = text {
-            fields.check_text(text, &format!("{before}{name}"));
-        }
-    }
+    let topic = fields.check_words(topic, &format!("{before}topic"));
+    let reason = fields.check_words(reason, &format!("{before}reason"));
     fields.finish()?;
     Ok(Filter { topic, reason, ..Filter::default() })
 }

@@ -1,7 +1,7 @@
 //! The parts of the supervision tree, for those who run the service.
 
 use super::operations::Tag;
-use super::{Caller, Fields, JsonBody, Refusal};
+use super::{Caller, Fields, JsonBody, Refusal, Words};
 use crate::actors::Wiring;
 use crate::actors::roster::{NotRestarted, Roster, State};
 use crate::audit::{Entry, record_first};
@@ -69,12 +69,7 @@ struct PartList {
 #[oai(example)]
 struct Restart {
     /// Why. At most 200 characters.
-    #[oai(validator(
-        min_length = 1,
-        max_length = 200,
-        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
-    ))]
-    reason: String,
+    reason: Words,
 }
 
 impl Example for Restart {
@@ -110,7 +105,7 @@ impl PartsApi {
         kind: Path<String>,
         body: JsonBody<Restart>,
     ) -> Result<Restarted, Refusal> {
-        let Restart { reason } = body.0;
+        let reason = body.0.reason.0;
         let mut fields = Fields::default();
         fields.check_text(&reason, "/reason");
         fields.finish()?;

@@ -1,5 +1,6 @@
 //! Errors as RFC 9457 `application/problem+json`. `docs/problems.md` explains each type.
 
+use super::Words;
 use poem::http::StatusCode;
 use poem_openapi::payload::Json;
 use poem_openapi::{ApiResponse, Enum, Object};
@@ -256,6 +257,13 @@ impl Fields {
             FieldFault::Invalid,
             "must not contain control characters",
         );
+    }
+
+    /// The same of words that may be missing; gives them back.
+    pub fn check_words(&mut self, words: Option<Words>, pointer: &str) -> Option<String> {
+        let text = words?.0;
+        self.check_text(&text, pointer);
+        Some(text)
     }
 
     /// A 422 that names every fault, if there is one.

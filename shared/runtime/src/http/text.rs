@@ -1,8 +1,10 @@
-//! Texts in headers. The documents tell their form, and who takes them checks it: poem-openapi would compile a pattern anew
-//! for each request.
+//! Texts of a form that the documents tell, and that who takes them checks: poem-openapi would compile a pattern anew for
+//! each request.
 
 use poem_openapi::registry::{MetaSchema, MetaSchemaRef};
-use poem_openapi::types::{ParseFromParameter, ParseResult, Type};
+use poem_openapi::types::{ParseError, ParseFromJSON, ParseFromParameter, ParseResult, ToJSON, Type};
+use serde::Deserialize;
+use serde_json::Value;
 use std::borrow::Cow;
 use std::marker::PhantomData;
 
@@ -19,8 +21,29 @@ pub trait Form: Send + Sync {
 }
 
 /// A text that the documents say is of this form.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(transparent, bound = "")]
 pub struct Text<F>(pub String, PhantomData<F>);
+
+impl<F> From<&str> for Text<F> {
+    fn from(text: &str) -> Self {
+        Text(text.to_owned(), PhantomData)
+    }
+}
+
+/// What people write, or a name. [`Fields::check_text`](super::Fields::check_text) checks it.
+pub type Words = Text<WordsForm>;
+
+/// The form of words: not blank, not too long, no control characters.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WordsForm;
+
+impl Form for WordsForm {
+    const NAME: &'static str = "words";
+    const SHORTEST: Option<usize> = Some(1);
+    const LONGEST: usize = 200;
+    const PATTERN: &'static str = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$";
+}
 
 /// What ties together all that comes of one request. Routes get only those that [`is_correlation_id`] takes, since the
 /// edge refuses others.
@@ -69,6 +92,19 @@ impl<F: Form> Type for Text<F> {
 
 impl<F: Form> ParseFromParameter for Text<F> {
     fn parse_from_parameter(text: &str) -> ParseResult<Self> {
-        Ok(Text(text.to_owned(), PhantomData))
+        Ok(text.into())
+    }
+}
+
+impl<F: Form> ParseFromJSON for Text<F> {
+    fn parse_from_json(value: Option<Value>) -> ParseResult<Self> {
+        let text = String::parse_from_json(value).map_err(ParseError::propagate)?;
+        Ok(Text(text, PhantomData))
+    }
+}
+
+impl<F: Form> ToJSON for Text<F> {
+    fn to_json(&self) -> Option<Value> {
+        self.0.to_json()
     }
 }

@@ -1,7 +1,7 @@
 //! What requests about dead letters say.
 
 use super::super::problem::FieldFault;
-use super::{Fields, Refusal, filter};
+use super::{Fields, Refusal, Words, filter};
 use crate::dead_letters::store::Model;
 use crate::dead_letters::store::wishes::{Correction, Many};
 use contracts::{Decoded, decode};
@@ -27,15 +27,8 @@ pub(super) struct Redrive {
     #[oai(nullable)]
     key: Option<String>,
     /// Why. 1 to 200 characters.
-    #[oai(
-        nullable,
-        validator(
-            min_length = 1,
-            max_length = 200,
-            pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
-        )
-    )]
-    reason: Option<String>,
+    #[oai(nullable)]
+    reason: Option<Words>,
     /// Also if it was sent again too often, or discarded, or if the correction cannot be read either.
     #[oai(default)]
     force: bool,
@@ -51,9 +44,7 @@ impl Redrive {
     pub(super) fn check(self, letter: &Model) -> Result<Correction, Refusal> {
         let Redrive { payload, key, reason, force } = self;
         let mut fields = Fields::default();
-        if let Some(reason) = &reason {
-            fields.check_text(reason, "/reason");
-        }
+        let reason = fields.check_words(reason, "/reason");
         // A correction that would only die again helps nobody.
         if !force && (payload.is_some() || key.is_some()) {
             let new_key = key.as_deref().map(str::as_bytes).or(letter.key.as_deref());
@@ -77,25 +68,11 @@ impl Redrive {
 #[serde(rename_all = "camelCase")]
 pub(super) struct RedriveMany {
     /// Only of this topic.
-    #[oai(
-        nullable,
-        validator(
-            min_length = 1,
-            max_length = 200,
-            pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
-        )
-    )]
-    topic: Option<String>,
+    #[oai(nullable)]
+    topic: Option<Words>,
     /// Only those whose reason contains this, in whatever case.
-    #[oai(
-        nullable,
-        validator(
-            min_length = 1,
-            max_length = 200,
-            pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
-        )
-    )]
-    reason: Option<String>,
+    #[oai(nullable)]
+    reason: Option<Words>,
     /// Only say which these are.
     #[oai(default)]
     #[serde(default)]
@@ -107,15 +84,8 @@ pub(super) struct RedriveMany {
     #[oai(nullable, validator(minimum(value = "1"), maximum(value = "1000")))]
     limit: Option<u64>,
     /// Why they are sent again. 1 to 200 characters.
-    #[oai(
-        nullable,
-        validator(
-            min_length = 1,
-            max_length = 200,
-            pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
-        )
-    )]
-    note: Option<String>,
+    #[oai(nullable)]
+    note: Option<Words>,
 }
 
 impl Example for RedriveMany {
@@ -138,12 +108,10 @@ impl RedriveMany {
         let mut fields = Fields::default();
         fields.check_range(limit, 1..=MOST, "/limit");
         fields.check_range(rate, 1..=FASTEST, "/ratePerSecond");
-        if let Some(note) = &self.note {
-            fields.check_text(note, "/note");
-        }
+        let note = fields.check_words(self.note, "/note");
         fields.finish()?;
         let per_second = NonZeroU32::new(rate).unwrap_or(NonZeroU32::MIN);
-        Ok(Many { filter, limit, per_second, note: self.note })
+        Ok(Many { filter, limit, per_second, note })
     }
 }
 
@@ -152,12 +120,7 @@ impl RedriveMany {
 #[oai(example)]
 pub(super) struct Discard {
     /// In the words of who says so. 1 to 200 characters.
-    #[oai(validator(
-        min_length = 1,
-        max_length = 200,
-        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
-    ))]
-    reason: String,
+    reason: Words,
 }
 
 impl Example for Discard {
@@ -169,8 +132,8 @@ impl Example for Discard {
 impl Discard {
     pub(super) fn check(self) -> Result<String, Refusal> {
         let mut fields = Fields::default();
-        fields.check_text(&self.reason, "/reason");
+        fields.check_text(&self.reason.0, "/reason");
         fields.finish()?;
-        Ok(self.reason)
+        Ok(self.reason.0)
     }
 }
