@@ -122,14 +122,6 @@ enum TransferResponse {
         Option<String>,
     ),
     /// A fault on demand: nothing was done.
-    #[oai(status = 429, content_type = "application/problem+json")]
-    TooMany(
-        Json<Box<Problem>>,
-        /// Seconds to wait before trying again.
-        #[oai(header = "Retry-After")]
-        u32,
-    ),
-    /// A fault on demand: nothing was done.
     #[oai(status = 500, content_type = "application/problem+json")]
     Broken(Json<Box<Problem>>),
     /// A fault on demand: nothing was done, and that was said late.
@@ -243,7 +235,7 @@ impl Api {
                 Ok(TransferResponse::TimedOut(problem(StatusCode::GATEWAY_TIMEOUT)))
             }
             Some(Fault::Error500) => Ok(TransferResponse::Broken(problem(StatusCode::INTERNAL_SERVER_ERROR))),
-            Some(Fault::TooMany) => Ok(TransferResponse::TooMany(problem(StatusCode::TOO_MANY_REQUESTS), 1)),
+            Some(Fault::TooMany) => Err(Refusal::TooMany(problem(StatusCode::TOO_MANY_REQUESTS), 1)),
         }
     }
 

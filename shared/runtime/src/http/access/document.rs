@@ -2,10 +2,7 @@
 
 use super::{Access, is_open};
 use poem_openapi::{OpenApi, OpenApiService, Webhook};
-use serde::de::{MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
 use serde_yaml_ng::{Mapping, Value};
-use std::fmt;
 
 /// A service's document, as it is served: that of poem-openapi, and how to show who one is.
 pub(in crate::http) struct Document {
@@ -89,66 +86,5 @@ fn requirement(access: &Access) -> String {
 }
 
 fn parse(text: &str) -> Value {
-    let Written(value) = serde_yaml_ng::from_str(text).expect("poem-openapi writes JSON");
-    value
-}
-
-/// A value in the order in which it is written. poem-openapi writes a status twice that a route's answer and its
-/// refusal both have; the route's own comes first, and stays.
-struct Written(Value);
-
-impl<'de> Deserialize<'de> for Written {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Reader).map(Written)
-    }
-}
-
-struct Reader;
-
-impl<'de> Visitor<'de> for Reader {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
-        let mut sequence = Vec::new();
-        while let Some(Written(item)) = items.next_element()? {
-            sequence.push(item);
-        }
-        Ok(Value::Sequence(sequence))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
-        let mut mapping = Mapping::new();
-        while let Some((Written(key), Written(value))) = entries.next_entry()? {
-            mapping.entry(key).or_insert(value);
-        }
-        Ok(mapping.into())
-    }
+    serde_yaml_ng::from_str(text).expect("poem-openapi writes JSON, and no status of a route twice")
 }
