@@ -20,7 +20,6 @@ use runtime::health::Health;
 use runtime::program::{Ports, Running, Starting};
 use runtime::saga::Saga;
 use runtime::store::sql::SqlStore;
-use runtime::store::watched::Watched;
 use saga::NotificationSaga;
 use std::sync::Arc;
 
@@ -29,12 +28,10 @@ pub fn start(ports: Ports, ways: Ways) -> Starting<'static> {
     Box::pin(async move {
         let saga = ways.saga.clone();
         let health = Arc::new(Health::starting(NotificationSaga::SERVICE, false));
+        let store = SqlStore::new(saga.clone(), ports.database.clone()).watched(Attention(ports.database.clone()));
         let wiring = Wiring::new(
-            saga.clone(),
-            Arc::new(Watched {
-                store: SqlStore::new(saga, ports.database.clone()),
-                watcher: Arc::new(Attention(ports.database.clone())),
-            }),
+            saga,
+            Arc::new(store),
             Arc::clone(&ports.log),
             Arc::clone(&ports.clock),
             Arc::new(Channels::new(ways, Arc::clone(&ports.clock))),

@@ -21,7 +21,6 @@ use runtime::health::Health;
 use runtime::program::{Ports, Running, Starting};
 use runtime::saga::Saga;
 use runtime::store::sql::SqlStore;
-use runtime::store::watched::Watched;
 use saga::OrderSaga;
 use std::sync::Arc;
 use store::claims::Claims;
@@ -32,7 +31,7 @@ use waiting::Waiting;
 pub fn start(ports: Ports, saga: OrderSaga, limit: u64) -> Starting<'static> {
     Box::pin(async move {
         let health = Arc::new(Health::starting(OrderSaga::SERVICE, true));
-        let (store, waiting) = (SqlStore::new(saga, ports.database.clone()), Arc::new(Waiting::default()));
+        let waiting = Arc::new(Waiting::default());
         let observer = Observer {
             waiting: Arc::clone(&waiting),
             database: ports.database.clone(),
@@ -40,7 +39,7 @@ pub fn start(ports: Ports, saga: OrderSaga, limit: u64) -> Starting<'static> {
         };
         let wiring = Wiring::new(
             saga,
-            Arc::new(Watched { store, watcher: Arc::new(observer) }),
+            Arc::new(SqlStore::new(saga, ports.database.clone()).watched(observer)),
             Arc::clone(&ports.log),
             Arc::clone(&ports.clock),
             Arc::new(Nowhere),

@@ -8,7 +8,7 @@ use runtime::actors::consumer::count_nothing;
 use runtime::clock::Clock;
 use runtime::database::Database;
 use runtime::saga::{Instance, Named, Saga, Step};
-use runtime::store::watched::Watcher;
+use runtime::store::watcher::Watcher;
 use runtime::store::{StoreError, Verdict};
 use std::sync::Arc;
 use std::time::Duration;

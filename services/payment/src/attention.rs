@@ -5,7 +5,7 @@ use crate::store::needing_attention;
 use async_trait::async_trait;
 use runtime::database::Database;
 use runtime::saga::{Named, Saga, Step};
-use runtime::store::watched::Watcher;
+use runtime::store::watcher::Watcher;
 use runtime::store::{StoreError, Verdict};
 
 /// Counts it, in this database and as it is committed.

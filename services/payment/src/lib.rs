@@ -20,7 +20,6 @@ use runtime::health::Health;
 use runtime::program::{Ports, Running, Starting};
 use runtime::saga::Saga;
 use runtime::store::sql::SqlStore;
-use runtime::store::watched::Watched;
 use saga::PaymentSaga;
 use std::sync::Arc;
 
@@ -28,10 +27,10 @@ use std::sync::Arc;
 pub fn start(ports: Ports, provider: Provider) -> Starting<'static> {
     Box::pin(async move {
         let health = Arc::new(Health::starting(PaymentSaga::SERVICE, false));
-        let store = SqlStore::new(PaymentSaga, ports.database.clone());
+        let store = SqlStore::new(PaymentSaga, ports.database.clone()).watched(Attention(ports.database.clone()));
         let wiring = Wiring::new(
             PaymentSaga,
-            Arc::new(Watched { store, watcher: Arc::new(Attention(ports.database.clone())) }),
+            Arc::new(store),
             Arc::clone(&ports.log),
             Arc::clone(&ports.clock),
             Arc::new(Provided::new(provider, Arc::clone(&ports.clock), Arc::clone(&health))),

@@ -1,7 +1,7 @@
 //! The port between the journal and a service's database, and its one adapter: [`sql`]. [`watched`] tells of what it does.
 
 pub mod sql;
-pub mod watched;
+pub mod watcher;
 
 use crate::saga::{Instance, Outgoing, Saga, Step};
 use async_trait::async_trait;

@@ -7,6 +7,7 @@ pub use json_text::JsonText;
 use write::Told;
 pub use write::{insert, upsert};
 
+use super::watcher::Watcher;
 use super::{Backlog, Loaded, OutboxKey, Overdue, Store, StoreError, Verdict};
 use crate::database::{Database, Failure, failure};
 use crate::saga::{Instance, Outgoing, Saga, Step};
@@ -127,12 +128,18 @@ pub fn before<const N: usize>(columns: [impl ColumnTrait; N], place: [Value; N])
 pub struct SqlStore<S> {
     saga: S,
     database: Database,
+    watcher: Option<Arc<dyn Watcher<S>>>,
 }
 
 impl<S: Table> SqlStore<S> {
     /// Of a saga with these rules, over a migrated database.
     pub fn new(saga: S, database: Database) -> Self {
-        SqlStore { saga, database }
+        SqlStore { saga, database, watcher: None }
+    }
+
+    /// The same, telling somebody what it does.
+    pub fn watched(self, watcher: impl Watcher<S>) -> Self {
+        SqlStore { watcher: Some(Arc::new(watcher)), ..self }
     }
 
     /// Commits the winners of these steps, and `sent`: together or, where one is poison or all are too much at a time, in
@@ -265,6 +272,9 @@ impl<S: Table> Store<S> for SqlStore<S> {
         for (place, verdict) in places.into_iter().zip(verdicts) {
             answers[place] = verdict;
         }
+        if let Some(watcher) = &self.watcher {
+            watcher.decided(steps, &answers);
+        }
         Ok(answers)
     }
 
@@ -315,6 +325,9 @@ impl<S: Table> Store<S> for SqlStore<S> {
     }
 
     async fn backlog(&self) -> Result<Backlog, StoreError> {
+        if let Some(watcher) = &self.watcher {
+            watcher.counting().await?;
+        }
         let waiting = S::Entity::find().filter(S::DUE_AT.is_not_null()).count(&self.database.read).await?;
         // In its order: PostgreSQL takes the index for a whole table only if that saves sorting it (see `PLANS`).
         let rows = in_order().select_only().column(outbox::Column::CreatedAt).into_query();
