@@ -1,4 +1,4 @@
-//! The port between the journal and a service's database, and its one adapter: [`sql`]. [`watched`] tells of what it does.
+//! The port between the journal and a service's database, and its one adapter: [`sql`]. [`watcher`] is told of what it does.
 
 pub mod sql;
 pub mod watcher;
