@@ -26,7 +26,7 @@ use request::{Cancellation, IdempotencyKey, NewOrder, key};
 use runtime::actors::group_commit::Request;
 use runtime::actors::{Address, Wiring};
 use runtime::database::Database;
-use runtime::http::{Caller, CorrelationId, JsonAmount, JsonBody, OptionalJsonBody, Refusal, Stopping, Wait};
+use runtime::http::{Caller, CorrelationId, JsonAmount, JsonBody, OptionalJsonBody, Refusal, Stopping, Wait, Words};
 use runtime::saga::Saga;
 use std::sync::Arc;
 use stream::{Stream, Told};
