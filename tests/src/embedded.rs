@@ -27,8 +27,14 @@ pub struct Embedded {
 impl Embedded {
     /// Starts it in a directory of its own.
     pub async fn start() -> Result<Self> {
+        Self::start_with(|_| {}).await
+    }
+
+    /// The same, with settings that are changed so.
+    pub async fn start_with(change: impl FnOnce(&mut RunSettings)) -> Result<Self> {
         let directory = tempfile::tempdir()?;
-        let settings = RunSettings::embedded(directory.path().to_owned());
+        let mut settings = RunSettings::embedded(directory.path().to_owned());
+        change(&mut settings);
         let system = System::start(&settings, None, &Stop::default()).await?;
         system.ready().await;
         let api = Api::new(system.urls());

@@ -24,6 +24,16 @@ async fn reply(request: RequestBuilder) -> Result<(u16, HeaderMap, Value)> {
 }
 
 #[tokio::test]
+async fn a_key_is_free_while_nothing_was_stored_under_it() -> Result<()> {
+    let embedded = Embedded::start_with(|settings| settings.orders.orders_under_way_limit = 0).await?;
+    for product in ["P1", "P2"] {
+        let (status, _, problem) = reply(place(&embedded.api, "full", &order_of(product, 1))).await?;
+        assert_eq!(status, 503, "{problem}");
+    }
+    embedded.finish().await
+}
+
+#[tokio::test]
 async fn a_key_places_one_order() -> Result<()> {
     let embedded = Embedded::start().await?;
     let api = &embedded.api;
@@ -71,6 +81,10 @@ async fn a_key_places_one_order() -> Result<()> {
     assert_eq!((status, again), (202, first));
     assert_eq!(headers["idempotency-replayed"], "true");
     assert_eq!(reply(cancel().json(&json!({"reason": "another"}))).await?.0, 422);
+    // One that is refused leaves its key free, too.
+    let stale = || post(api, &format!("/api/orders/{id}/cancel")).header("Idempotency-Key", "stale");
+    assert_eq!(reply(stale().header("If-Match", "\"v0\"")).await?.0, 412);
+    assert_eq!(reply(stale().json(&json!({"reason": "another"}))).await?.0, 202);
     api.until(&id, "refunded", |order| order["money"] == "REFUNDED").await?;
     embedded.finish().await
 }

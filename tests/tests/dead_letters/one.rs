@@ -3,8 +3,11 @@
 use crate::two::{LIST, Two, confirmed, malformed, path, text};
 use anyhow::{Context, Result};
 use e2e::api::Service;
+use runtime::database::{Database, DatabaseSettings};
 use runtime::event_log::NewRecord;
+use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use serde_json::json;
+use std::time::Duration;
 use uuid::Uuid;
 
 /// The whole story of one message with a field missing.
@@ -133,6 +136,50 @@ async fn a_letter_is_discarded_with_a_reason() -> Result<()> {
     for (query, status) in [("limit=0", 422), ("limit=101", 422), ("cursor=x", 400), ("state=LOST", 400)] {
         assert_eq!(two.api.get(Service::Order, &format!("{LIST}?{query}")).await?["status"], status, "{query}");
     }
+    two.stop().await;
+    Ok(())
+}
+
+/// An order whose row cannot be read, such as one of a newer version: its message is a dead letter, and waits for somebody
+/// to mend the row. No other order waits with it.
+#[tokio::test]
+async fn an_order_that_cannot_be_read_holds_up_no_other() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let two = Two::start(directory.path()).await?;
+    let orders = [two.placed().await?, two.placed().await?];
+    let file = DatabaseSettings::Sqlite(directory.path().join("inventory.sqlite"));
+    let inventory = Database::open(&file).await?;
+    let count = Statement::from_string(DbBackend::Sqlite, "SELECT count(*) FROM reservations");
+    while inventory.read.query_one_raw(count.clone()).await?.map(|row| row.try_get_by_index(0)).transpose()?
+        != Some(2_i64)
+    {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // What is in memory is not read.
+    two.stop().await;
+    let order = Uuid::parse_str(&orders[0])?;
+    let rewrite = async |stage: &str| {
+        let values = [stage.into(), order.into()];
+        let update = "UPDATE reservations SET stage = ? WHERE order_id = ?";
+        inventory.writer().execute_raw(Statement::from_sql_and_values(DbBackend::Sqlite, update, values)).await
+    };
+    let stage = Statement::from_string(DbBackend::Sqlite, "SELECT stage FROM reservations LIMIT 1");
+    let stage = inventory.read.query_one_raw(stage).await?.context("a row")?.try_get_by_index::<String>(0)?;
+    rewrite("OF_A_NEWER_VERSION").await?;
+
+    let two = Two::start(directory.path()).await?;
+    for order in &orders {
+        two.append(confirmed(order)?).await?;
+    }
+    assert_eq!(two.api.until_final(&orders[1]).await?["status"], "CONFIRMED");
+    let letter = two.letters(Service::Inventory, LIST, 1).await?.remove(0);
+    assert_eq!((&letter["key"], &letter["attempts"]), (&json!(orders[0]), &json!(3)), "{letter}");
+    assert!(letter["reason"].as_str().is_some_and(|why| why.contains("OF_A_NEWER_VERSION")), "{letter}");
+
+    rewrite(&stage).await?;
+    let (status, sent) = two.post(Service::Inventory, &format!("{}/redrive", path(&letter)), &json!({})).await?;
+    assert_eq!(status, 202, "{sent}");
+    assert_eq!(two.api.until_final(&orders[0]).await?["status"], "CONFIRMED");
     two.stop().await;
     Ok(())
 }
