@@ -9,7 +9,7 @@ set -euo pipefail
 
 top=$(cd "$(dirname "$0")/.." && pwd)
 programs=$(cd "$top" && mkdir -p "${CARGO_TARGET_DIR:-target}" && cd "${CARGO_TARGET_DIR:-target}" && pwd)/release
-cargo build --release --locked --manifest-path "$top/Cargo.toml" --bins -p e2e \
+cargo build --release --locked --manifest-path "$top/Cargo.toml" --bins --features e2e/live -p e2e \
   -p order-service -p payment-service -p inventory-service -p notification-service \
   -p payment-sandbox
 case " $* " in *' --help '* | *' -h '* | *' --version '*) exec "$programs/chaos" "$@" ;; esac

@@ -1,6 +1,5 @@
 //! What the tests of the whole system use: a client, a reader of its streams, the system itself, the programs on real
-//! servers, a rig of one service over ports that fail, the audit of the invariants, the event log's conformance, chaos,
-//! and the simulation.
+//! servers, a rig of one service over ports that fail, the audit of the invariants, the event log's conformance, and chaos.
 
 pub mod api;
 pub mod appended;
@@ -14,5 +13,4 @@ pub mod programs;
 pub mod proxy;
 pub mod rig;
 pub mod schemas;
-pub mod simulation;
 pub mod topics;

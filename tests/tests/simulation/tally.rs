@@ -6,7 +6,7 @@ use std::fmt;
 
 /// Counts of what was seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
+pub(crate) struct Tally {
     seen: BTreeMap<String, u64>,
     passed: BTreeMap<Point, u64>,
     crashed: BTreeMap<Point, u64>,
@@ -14,12 +14,12 @@ pub struct Tally {
 
 impl Tally {
     /// Counts something.
-    pub fn count(&mut self, what: &str) {
+    pub(crate) fn count(&mut self, what: &str) {
         self.add(what, 1);
     }
 
     /// Counts something so many times.
-    pub fn add(&mut self, what: &str, times: u64) {
+    pub(crate) fn add(&mut self, what: &str, times: u64) {
         match self.seen.get_mut(what) {
             Some(count) => *count += times,
             None => drop(self.seen.insert(what.to_owned(), times)),
@@ -27,17 +27,17 @@ impl Tally {
     }
 
     /// A process came to this point.
-    pub fn pass(&mut self, point: Point) {
+    pub(crate) fn pass(&mut self, point: Point) {
         *self.passed.entry(point).or_default() += 1;
     }
 
     /// A process was killed at this point.
-    pub fn crash(&mut self, point: Point) {
+    pub(crate) fn crash(&mut self, point: Point) {
         *self.crashed.entry(point).or_default() += 1;
     }
 
     /// Adds the counts of another run.
-    pub fn merge(&mut self, other: &Tally) {
+    pub(crate) fn merge(&mut self, other: &Tally) {
         let add = |into: &mut BTreeMap<Point, u64>, from: &BTreeMap<Point, u64>| {
             for (point, count) in from {
                 *into.entry(*point).or_default() += count;
@@ -51,12 +51,12 @@ impl Tally {
     }
 
     /// How often this was seen.
-    pub fn seen(&self, what: &str) -> u64 {
+    pub(crate) fn seen(&self, what: &str) -> u64 {
         self.seen.get(what).copied().unwrap_or(0)
     }
 
     /// How often a process was killed at this point.
-    pub fn crashes(&self, point: Point) -> u64 {
+    pub(crate) fn crashes(&self, point: Point) -> u64 {
         self.crashed.get(&point).copied().unwrap_or(0)
     }
 }

@@ -22,19 +22,19 @@ const LOOK: Duration = Duration::from_millis(500);
 const STILL: u32 = 6;
 
 /// What came of a run.
-pub struct Report {
+pub(crate) struct Report {
     /// What was run.
-    pub plan: Plan,
+    pub(crate) plan: Plan,
     /// What was seen.
-    pub tally: Tally,
+    pub(crate) tally: Tally,
     /// What must not be.
-    pub violations: Vec<Violation>,
+    pub(crate) violations: Vec<Violation>,
     /// Everything that happened; of the first violation's order only, if there is one.
-    pub story: String,
+    pub(crate) story: String,
 }
 
 /// Runs a plan in a runtime of its own.
-pub fn run(plan: &Plan) -> Report {
+pub(crate) fn run(plan: &Plan) -> Report {
     static QUIET: Once = Once::new();
     QUIET.call_once(silence_meant_panics);
     fastrand::seed(plan.seed);

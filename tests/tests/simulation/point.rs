@@ -4,11 +4,11 @@ macro_rules! points {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
         /// A point that every process passes, and at which it can be killed.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-        pub enum Point { $($(#[$doc])* $name,)* }
+        pub(crate) enum Point { $($(#[$doc])* $name,)* }
 
         impl Point {
             /// Every point.
-            pub const ALL: &[Point] = &[$(Point::$name),*];
+            pub(crate) const ALL: &[Point] = &[$(Point::$name),*];
         }
     };
 }

@@ -3,10 +3,10 @@
 //!
 //! Mechanisms cover for one another, so each mutation has a configuration in which nothing covers for it.
 
-use e2e::simulation::mutation::Mutation;
-use e2e::simulation::plan::{Faults, Foreign, Plan};
-use e2e::simulation::point::Point;
-use e2e::simulation::run;
+use crate::mutation::Mutation;
+use crate::plan::{Faults, Foreign, Plan};
+use crate::point::Point;
+use crate::run::run;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -7,7 +7,7 @@ use std::fmt;
 
 /// One of the four services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Service {
+pub(crate) enum Service {
     /// order-service
     Order,
     /// payment-service
@@ -20,10 +20,10 @@ pub enum Service {
 
 impl Service {
     /// All four.
-    pub const ALL: [Service; 4] = [Service::Order, Service::Payment, Service::Inventory, Service::Notification];
+    pub(crate) const ALL: [Service; 4] = [Service::Order, Service::Payment, Service::Inventory, Service::Notification];
 
     /// Its name, which is its consumer group.
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Service::Order => "order-service",
             Service::Payment => "payment-service",
@@ -34,108 +34,108 @@ impl Service {
 }
 
 /// How often something goes wrong, in thousandths of the times that it could.
-pub type PerMille = u32;
+pub(crate) type PerMille = u32;
 
 /// What goes wrong.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Faults {
+pub(crate) struct Faults {
     /// A process is killed at any point.
-    pub crash: PerMille,
+    pub(crate) crash: PerMille,
     /// A process is killed at this point.
-    pub focus: Option<(Point, PerMille)>,
+    pub(crate) focus: Option<(Point, PerMille)>,
     /// At most so many crashes at points.
-    pub crashes: u32,
+    pub(crate) crashes: u32,
     /// Processes that are killed at any time.
-    pub kills: u32,
+    pub(crate) kills: u32,
     /// Processes that are frozen for a while.
-    pub freezes: u32,
+    pub(crate) freezes: u32,
     /// Processes that are stopped with their work done.
-    pub stops: u32,
+    pub(crate) stops: u32,
     /// Rebalances for no reason.
-    pub churn: u32,
+    pub(crate) churn: u32,
     /// Times that a database is away.
-    pub database_outages: u32,
+    pub(crate) database_outages: u32,
     /// The longest time that a read of an outbox takes, in milliseconds.
-    pub slow_read: u64,
+    pub(crate) slow_read: u64,
     /// Commits that fail and have done nothing.
-    pub deadlock: PerMille,
+    pub(crate) deadlock: PerMille,
     /// Commits that are done, and the answer is lost.
-    pub lost_answer: PerMille,
+    pub(crate) lost_answer: PerMille,
     /// Calls in which a part of a service panics.
-    pub panic: PerMille,
+    pub(crate) panic: PerMille,
     /// Times that the broker is away.
-    pub broker_outages: u32,
+    pub(crate) broker_outages: u32,
     /// Records that the log has taken, and says that it has not.
-    pub log_error: PerMille,
+    pub(crate) log_error: PerMille,
     /// Records with which a group member's client breaks.
-    pub broken: PerMille,
+    pub(crate) broken: PerMille,
     /// Records whose partition stands still for a while for a group.
-    pub stall: PerMille,
+    pub(crate) stall: PerMille,
     /// The longest such while, in milliseconds.
-    pub longest_stall: u64,
+    pub(crate) longest_stall: u64,
     /// Records that are appended once more, some time later.
-    pub duplicate: PerMille,
+    pub(crate) duplicate: PerMille,
     /// Calls of the provider without an outcome.
-    pub no_outcome: PerMille,
+    pub(crate) no_outcome: PerMille,
     /// Attempts at each refund that are in vain.
-    pub refund_failures: u32,
+    pub(crate) refund_failures: u32,
     /// Notices that the channel does not take.
-    pub undelivered: PerMille,
+    pub(crate) undelivered: PerMille,
     /// Bad messages.
-    pub bad_messages: u32,
+    pub(crate) bad_messages: u32,
     /// How far a replica's clock is off, at most, in milliseconds.
-    pub skew: i64,
+    pub(crate) skew: i64,
     /// Times that a database's clock jumps.
-    pub clock_jumps: u32,
+    pub(crate) clock_jumps: u32,
 }
 
 /// Which of our services are replaced by somebody else's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Foreign {
+pub(crate) struct Foreign {
     /// order-service
-    pub order: bool,
+    pub(crate) order: bool,
     /// payment-service
-    pub payment: bool,
+    pub(crate) payment: bool,
     /// inventory-service
-    pub inventory: bool,
+    pub(crate) inventory: bool,
     /// They send every event again under a new id.
-    pub repeats: bool,
+    pub(crate) repeats: bool,
     /// The inventory refuses what it does not have at once, and asks for the refund of a payment that it has not heard of.
-    pub hasty: bool,
+    pub(crate) hasty: bool,
 }
 
 /// A run of the simulation.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// Decides everything.
-    pub seed: u64,
+    pub(crate) seed: u64,
     /// Of each service.
-    pub replicas: [usize; 4],
+    pub(crate) replicas: [usize; 4],
     /// Of each topic.
-    pub partitions: i32,
+    pub(crate) partitions: i32,
     /// How long an order waits for a step, in milliseconds; none is for ever.
-    pub deadline: Option<i64>,
+    pub(crate) deadline: Option<i64>,
     /// Somebody else's services.
-    pub foreign: Foreign,
+    pub(crate) foreign: Foreign,
     /// How many are placed.
-    pub orders: u32,
+    pub(crate) orders: u32,
     /// The time in which they are placed, in milliseconds.
-    pub placing: u64,
+    pub(crate) placing: u64,
     /// How many of a hundred orders are cancelled.
-    pub cancelled: u32,
+    pub(crate) cancelled: u32,
     /// How many of a hundred customers the provider declines.
-    pub declined: u32,
+    pub(crate) declined: u32,
     /// On hand of each product.
-    pub stock: i64,
+    pub(crate) stock: i64,
     /// What goes wrong.
-    pub faults: Faults,
+    pub(crate) faults: Faults,
     /// What our services lack, for once.
-    pub mutation: Option<Mutation>,
+    pub(crate) mutation: Option<Mutation>,
 }
 
 impl Plan {
     /// The plan of a seed.
-    pub fn of(seed: u64) -> Self {
+    pub(crate) fn of(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5851_f42d_4c95_7f2d);
         let many = rng.u32(0..10) < 4;
         let replicas = [(); 4].map(|()| if many { rng.usize(1..=3) } else { 1 });

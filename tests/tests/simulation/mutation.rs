@@ -11,11 +11,11 @@ macro_rules! mutations {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
         /// A safety mechanism that is not there.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-        pub enum Mutation { $($(#[$doc])* $name,)* }
+        pub(crate) enum Mutation { $($(#[$doc])* $name,)* }
 
         impl Mutation {
             /// Every mutation.
-            pub const ALL: &[Mutation] = &[$(Mutation::$name),*];
+            pub(crate) const ALL: &[Mutation] = &[$(Mutation::$name),*];
         }
     };
 }

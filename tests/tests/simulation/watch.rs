@@ -29,13 +29,13 @@ pub(super) struct Commit<'a, S: Kept> {
 
 /// An invariant that does not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Violation {
+pub(crate) struct Violation {
     /// Which, as `contracts.md` numbers them.
-    pub rule: &'static str,
+    pub(crate) rule: &'static str,
     /// Of which order, if it is of one.
-    pub order: Option<OrderId>,
+    pub(crate) order: Option<OrderId>,
     /// What is wrong.
-    pub what: String,
+    pub(crate) what: String,
 }
 
 /// What was seen.

@@ -1,10 +1,10 @@
 //! The whole system in virtual time: many seeds, each a run with faults of its own, each checked against every
 //! invariant. `SEEDS=n` runs so many, `SEED=x` runs one and tells its story.
 
-use e2e::simulation::plan::Plan;
-use e2e::simulation::point::Point;
-use e2e::simulation::tally::Tally;
-use e2e::simulation::{Report, run};
+use crate::plan::Plan;
+use crate::point::Point;
+use crate::run::{Report, run};
+use crate::tally::Tally;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
