@@ -15,6 +15,8 @@ use e2e::schemas::Schemas;
 use e2e::topics::{check_against, check_fields, event_topics, read_all};
 use libtest_mimic::{Arguments, Failed, Trial};
 use order_service::saga::Stage;
+use rdkafka::config::ClientConfig;
+use rdkafka::producer::{FutureProducer, FutureRecord};
 use runtime::event_log::kafka::KafkaLog;
 use runtime::event_log::{EventLog, NewRecord, Record};
 use serde_json::{Value, json};
@@ -31,6 +33,7 @@ const FIRST_PORT: u16 = 18080;
 /// The four programs, each a process of its own.
 struct Live {
     api: Api,
+    kafka: String,
     log: KafkaLog,
     databases: Databases,
     programs: Programs,
@@ -49,6 +52,7 @@ impl Live {
         let programs = Programs::new(&stack, FIRST_PORT, logs.path())?;
         let live = Live {
             api: Api::new(programs.urls()),
+            kafka: stack.kafka.clone(),
             log: stack.log()?,
             databases: stack.databases().await?,
             programs,
@@ -162,6 +166,35 @@ async fn a_foreign_order_service_can_stand_in(live: Arc<Live>) -> Result<()> {
     }
     let path = format!("/api/payments?orderId={impossible}");
     api.until_says(Service::Payment, &path, "/payments/0/status", &json!("FAILED")).await?;
+    live.audit().await
+}
+
+/// What others compress is read, by whichever of Kafka's codecs they do.
+async fn every_codec_is_read(live: Arc<Live>) -> Result<()> {
+    let mut orders = Vec::new();
+    for codec in ["gzip", "snappy", "lz4", "zstd"] {
+        let mut config = ClientConfig::new();
+        config
+            .set("bootstrap.servers", &live.kafka)
+            .set("compression.type", codec)
+            .set("partitioner", "murmur2_random");
+        let producer: FutureProducer = config.create()?;
+        let order = Uuid::new_v4();
+        live.foreign.lock().unwrap_or_else(PoisonError::into_inner).push(order);
+        let NewRecord { topic, key, value, .. } = foreign_order(order, &json!(7.5));
+        let (key, value) = (key.unwrap_or_default(), value.unwrap_or_default());
+        // It is left as it is if that takes less.
+        let spaces = " ".repeat(4_096).into_bytes();
+        let value = [value, spaces].concat();
+        let record = FutureRecord::to(&topic).key(&key).payload(&value);
+        producer.send(record, Duration::from_secs(10)).await.map_err(|(error, _)| error).context(codec)?;
+        orders.push((codec, order));
+    }
+    for (codec, order) in orders {
+        let path = format!("/api/payments?orderId={order}");
+        let says = live.api.until_says(Service::Payment, &path, "/payments/0/status", &json!("CONFIRMED")).await;
+        says.context(codec)?;
+    }
     live.audit().await
 }
 
@@ -339,6 +372,7 @@ fn main() -> Result<()> {
     let trials = vec![
         trial("orders_come_to_their_ends", &runtime, &live, orders_come_to_their_ends),
         trial("a_foreign_order_service_can_stand_in", &runtime, &live, a_foreign_order_service_can_stand_in),
+        trial("every_codec_is_read", &runtime, &live, every_codec_is_read),
         trial("bad_messages_are_dead_letters", &runtime, &live, bad_messages_are_dead_letters),
         trial("duplicates_change_nothing", &runtime, &live, duplicates_change_nothing),
         trial("restarts_lose_and_double_nothing", &runtime, &live, restarts_lose_and_double_nothing),
