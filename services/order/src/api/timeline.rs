@@ -175,6 +175,8 @@ fn coming(order: &Order) -> Vec<ComingStep> {
         Stage::AwaitingInventory => {
             vec![step(&[InventoryReserved, InventoryFailed], deadline), step(&[OrderConfirmed], None)]
         }
+        // The stock's answer may overtake the payment's.
+        Stage::Confirmed if order.money == Money::Unknown => vec![step(&[PaymentConfirmed], None)],
         Stage::Confirmed => vec![],
         Stage::Failed | Stage::Cancelled => {
             let refund = (order.money == Money::RefundDue).then(|| step(&[PaymentRefunded], None));

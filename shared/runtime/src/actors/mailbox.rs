@@ -18,6 +18,7 @@ struct Instruments {
     wait: Histogram,
     handle: Histogram,
     restarts: Counter,
+    passivations: Counter,
 }
 
 impl Meter {
@@ -31,6 +32,7 @@ impl Meter {
             wait: histogram!("actor_mailbox_wait_seconds", &labels),
             handle: histogram!("actor_handle_seconds", &labels),
             restarts: counter!("actor_restarts_total", &labels),
+            passivations: counter!("actor_passivations_total", &labels),
         })))
     }
 
@@ -47,6 +49,11 @@ impl Meter {
     /// One has failed and comes back.
     pub fn restarted(&self) {
         self.0.restarts.increment(1);
+    }
+
+    /// One has left memory, with nothing left to do.
+    pub fn passivated(&self) {
+        self.0.passivations.increment(1);
     }
 
     /// The mailbox of one of them.

@@ -29,7 +29,7 @@ use crate::store::{Backlog, OutboxKey, StoreError};
 use crate::trace::Context;
 use crate::trace::span::{self, Kind, Span};
 use async_trait::async_trait;
-use contracts::OrderId;
+use contracts::{OrderId, Timestamp};
 use lanes::{Lanes, key};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use std::collections::HashSet;
@@ -194,15 +194,18 @@ impl<S: Saga> Publisher<S> {
             && self.0.clock.now() < row.at.plus_millis(YOUNG)
     }
 
-    fn measure(&self, row: &Outgoing) {
-        let micros = u32::try_from(self.0.clock.now().0 - row.at.0).unwrap_or(0);
-        metrics::histogram!("outbox_publish_delay_seconds", "service" => S::SERVICE)
-            .record(Duration::from_micros(micros.into()));
-        self.tell(row);
+    fn measure(&self, rows: &[Outgoing]) {
+        let (now, delay) =
+            (self.0.clock.now(), metrics::histogram!("outbox_publish_delay_seconds", "service" => S::SERVICE));
+        for row in rows {
+            let micros = u32::try_from(now.0 - row.at.0).unwrap_or(0);
+            delay.record(Duration::from_micros(micros.into()));
+            self.tell(row, now);
+        }
     }
 
     /// From the decision to the log's acknowledgement.
-    fn tell(&self, row: &Outgoing) {
+    fn tell(&self, row: &Outgoing, now: Timestamp) {
         let context = context(row);
         if !span::is_told(&context) {
             return;
@@ -215,7 +218,7 @@ impl<S: Saga> Publisher<S> {
             context,
             parent: row.traceparent,
             start: row.at,
-            end: self.0.clock.now(),
+            end: now,
             attributes: vec![
                 ("messaging.system", self.0.log.system().into()),
                 ("messaging.operation.type", "send".into()),
@@ -281,7 +284,7 @@ impl<S: Saga> Actor for Publisher<S> {
                 }
                 // The log waits while it is away; an error is final. Starting again reads the table.
                 results.into_iter().collect::<Result<(), LogError>>()?;
-                rows.iter().for_each(|row| self.measure(row));
+                self.measure(&rows);
                 let next = lanes.appended(&rows);
                 self.append(&myself, lanes, next);
             }

@@ -162,7 +162,7 @@ impl<S: Saga> Actor for Router<S> {
         match event {
             SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => Ok(()),
             SupervisionEvent::ActorTerminated(actor, _, _) => {
-                metrics::counter!("actor_passivations_total", "kind" => "order", "service" => S::SERVICE).increment(1);
+                self.0.orders.passivated();
                 self.ended(&myself, orders, actor.get_id()).await
             }
             SupervisionEvent::ActorFailed(actor, error) => {
