@@ -94,7 +94,10 @@ pub async fn run(settings: BenchSettings, stop: Stop) -> Result<()> {
     let measure = async {
         let mix = Mix { products: settings.products, lines: settings.lines };
         let client = Client::new(&urls.0, urls.1, mix)?;
-        client.top_up().await?;
+        tokio::select! {
+            topped_up = client.top_up() => topped_up?,
+            stopped = stop.asked() => return Err(stopped.into()),
+        }
         Load::new(client, settings.extent()).run(settings.rate, settings.concurrency, &stop).await
     };
     let mut measured = Err(anyhow!("stopped before every order was final; nothing was measured"));

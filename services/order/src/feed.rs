@@ -35,8 +35,8 @@ const LONGEST: Duration = Duration::from_secs(2);
 const OVERLAP: i64 = 2_000;
 /// The same where a commit has to wait for its disk, or for the database to come back, in milliseconds.
 const LATE: i64 = 15_000;
-/// How often a look goes back so far, in milliseconds.
-const FAR_EVERY: i64 = 5_000;
+/// How often a look goes back so far.
+const FAR_EVERY: Duration = Duration::from_secs(5);
 /// Without a look for so long, in milliseconds, the feed begins anew.
 const STALE: i64 = 60_000;
 /// Changes that are kept for those who come back.
@@ -117,7 +117,7 @@ pub struct Told {
     /// From when on the next look looks, if there was one: when the last one began, or the last one before an outage.
     looked_at: Option<Timestamp>,
     /// When a look last went back far.
-    far_at: Timestamp,
+    far_at: Option<Instant>,
     /// When the database was last seen not to be well.
     unwell_at: Timestamp,
     /// What changed in the window that the next look goes back to.
@@ -142,7 +142,7 @@ impl Feed {
             // What was not seen counts, too: nobody who comes back has had it.
             told.n += 1;
         }
-        let goes_far = last.is_none() || now >= told.far_at.plus_millis(FAR_EVERY);
+        let goes_far = last.is_none() || told.far_at.is_none_or(|at| at.elapsed() >= FAR_EVERY);
         let from = last.unwrap_or(now).plus_millis(if goes_far { -LATE } else { -OVERLAP });
         let (mut found, mut page) = (Vec::new(), None);
         loop {
@@ -154,7 +154,7 @@ impl Feed {
             }
         }
         if goes_far {
-            told.far_at = now;
+            told.far_at = Some(Instant::now());
         }
         if !self.health.is_well(Part::Database) {
             told.unwell_at = now;
@@ -210,8 +210,8 @@ impl Actor for Feed {
     async fn pre_start(&self, _: ActorRef<Mail<FeedMessage>>, (): ()) -> Result<Told, ActorProcessingErr> {
         let (live, _) = broadcast::channel(BEHIND);
         let (run, ..) = Uuid::new_v4().to_fields_le();
-        let (kept, seen, never) = (VecDeque::new(), HashMap::new(), Timestamp::default());
-        Ok(Told { run, n: 0, live, kept, looked_at: None, far_at: never, unwell_at: never, seen, looking: false })
+        let (kept, seen, unwell_at) = (VecDeque::new(), HashMap::new(), Timestamp::default());
+        Ok(Told { run, n: 0, live, kept, looked_at: None, far_at: None, unwell_at, seen, looking: false })
     }
 
     async fn handle(

@@ -117,7 +117,8 @@ pub trait Outside<S: Saga>: Send + Sync + 'static {
     /// Does it, and says what came of it. It may be asked to do the same again.
     async fn perform(&self, order: OrderId, effect: S::Effect) -> S::Input;
 
-    /// The room where that is done: what takes long in one place holds up no other. None where nobody is waited for.
+    /// The room where that is done. What an input brings forth waits for none, so that what takes long in one place holds up no
+    /// other; only what the timers come back to does. None where nobody is waited for.
     fn room(&self, effect: &S::Effect) -> Option<&Semaphore>;
 
     /// What that is, in a word, for traces.

@@ -244,6 +244,12 @@ impl Postgres {
 pub fn postgres_url(setting: &str, url: &str) -> Result<DatabaseSettings, BadSetting> {
     match Url::parse(url) {
         Ok(parsed) if ["postgres", "postgresql"].contains(&parsed.scheme()) && parsed.has_host() => {
+            let files =
+                parsed.query_pairs().filter(|(name, _)| ["sslrootcert", "sslcert", "sslkey"].contains(&&**name));
+            for (name, file) in files {
+                let unreadable = |error| BadSetting::new(setting, format!("{name}: {file} cannot be read: {error}"));
+                std::fs::File::open(&*file).map_err(unreadable)?;
+            }
             Ok(DatabaseSettings::Postgres(url.to_owned()))
         }
         // The URL may hold a password, so it is not repeated.

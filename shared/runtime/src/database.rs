@@ -9,6 +9,7 @@ use sea_orm::{
     Statement, TransactionOptions, TransactionTrait,
 };
 use sea_orm_migration::MigratorTrait;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -307,7 +308,12 @@ pub fn is_away(error: &DbErr) -> bool {
         // SQLite's PERM, READONLY and CANTOPEN.
         code => code.is_ok_and(|code| matches!(code & 0xff, 3 | 8 | 14)),
     };
-    let is_tls = matches!(sqlx_error(error), Some(sqlx::Error::Tls(_)));
+    // A certificate that is not accepted is invalid data to rustls.
+    let is_tls = match sqlx_error(error) {
+        Some(sqlx::Error::Tls(_)) => true,
+        Some(sqlx::Error::Io(error)) => error.kind() == ErrorKind::InvalidData,
+        Some(_) | None => false,
+    };
     failure(error) == Failure::Transient && !is_tls && !code(error).is_some_and(|code| says_no(&code))
 }
 

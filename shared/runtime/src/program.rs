@@ -172,6 +172,7 @@ pub async fn open_database<M: MigratorTrait>(
             database.migrate::<M>().await?;
             Ok(database)
         };
+        // The end of the program ends what was begun here, as `kill -9` would.
         let opened = tokio::select! {
             opened = opened => opened,
             stopped = stop.asked() => return Err(stopped.into()),

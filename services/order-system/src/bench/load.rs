@@ -41,6 +41,8 @@ pub(super) struct Measured {
     pub(super) accepted: Histogram<u64>,
     /// POST to CONFIRMED, in microseconds.
     pub(super) confirmed: Histogram<u64>,
+    /// POST to the end, whichever it was, in microseconds.
+    pub(super) ended: Histogram<u64>,
     /// Orders by their end.
     pub(super) statuses: BTreeMap<String, u64>,
     /// POSTs that were told to come back.
@@ -61,6 +63,7 @@ impl Measured {
         Ok(Measured {
             accepted: histogram()?,
             confirmed: histogram()?,
+            ended: histogram()?,
             statuses: BTreeMap::new(),
             refused: 0,
             placed: 0,
@@ -77,8 +80,8 @@ pub(super) struct Load {
     started: Instant,
     begun: AtomicU64,
     ended: AtomicU64,
-    /// No more are to be placed.
-    is_over: AtomicBool,
+    /// The program is to stop.
+    is_stopped: AtomicBool,
     measured: Mutex<Option<Measured>>,
 }
 
@@ -86,8 +89,8 @@ impl Load {
     /// Of this extent.
     pub(super) fn new(client: Client, extent: Extent) -> Arc<Self> {
         let measured = Mutex::new(None);
-        let (started, is_over) = (Instant::now(), false.into());
-        Arc::new(Load { client, extent, started, begun: 0.into(), ended: 0.into(), is_over, measured })
+        let (started, is_stopped) = (Instant::now(), false.into());
+        Arc::new(Load { client, extent, started, begun: 0.into(), ended: 0.into(), is_stopped, measured })
     }
 
     /// Places the orders, and waits for the end of each. When the program is to stop, no more are placed.
@@ -110,7 +113,7 @@ impl Load {
         let (stopped, stop) = (Arc::clone(&self), stop.clone());
         let _stopped = AbortOnDropHandle::new(tokio::spawn(async move {
             stop.asked().await;
-            stopped.is_over.store(true, Ordering::Relaxed);
+            stopped.is_stopped.store(true, Ordering::Relaxed);
         }));
         match rate {
             Some(rate) => self.open_loop(rate, concurrency).await?,
@@ -131,6 +134,9 @@ impl Load {
                 while let Some(n) = load.next() {
                     while let Some(pause) = load.order(n, Instant::now()).await? {
                         tokio::time::sleep(pause).await;
+                        if load.is_over() {
+                            return Ok(());
+                        }
                     }
                 }
                 anyhow::Ok(())
@@ -163,13 +169,17 @@ impl Load {
         join(orders).await
     }
 
+    fn is_over(&self) -> bool {
+        let is_late = match self.extent {
+            Extent::Time(time) => self.started.elapsed() >= time,
+            Extent::Orders(_) => false,
+        };
+        is_late || self.is_stopped.load(Ordering::Relaxed)
+    }
+
     fn next(&self) -> Option<u64> {
-        if self.is_over.load(Ordering::Relaxed) {
+        if self.is_over() {
             return None;
-        }
-        match self.extent {
-            Extent::Time(time) if self.started.elapsed() >= time => return None,
-            Extent::Time(_) | Extent::Orders(_) => {}
         }
         let n = self.begun.fetch_add(1, Ordering::Relaxed);
         match self.extent {
@@ -210,6 +220,7 @@ impl Load {
         let took = micros(intended);
         self.ended.fetch_add(1, Ordering::Relaxed);
         self.note(|measured| {
+            measured.ended.saturating_record(took);
             if standing.status == "CONFIRMED" {
                 measured.confirmed.saturating_record(took);
             }

@@ -13,7 +13,7 @@ const QUANTILES: [(&str, f64); 3] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99)];
 /// A table for people, and if wanted a file for machines.
 pub(super) fn report(settings: &BenchSettings, measured: &Measured) -> Result<()> {
     let rows = [("POST to 202", &measured.accepted), ("POST to CONFIRMED", &measured.confirmed)];
-    let orders = measured.statuses.values().sum();
+    let orders = measured.ended.len();
     // Of those that were sent, some may have been told to come back.
     let placed = per_second(measured.placed.min(orders), measured.placing);
     let completed = per_second(orders, measured.elapsed);
@@ -26,7 +26,7 @@ pub(super) fn report(settings: &BenchSettings, measured: &Measured) -> Result<()
     QUANTILES.iter().for_each(|(name, _)| print!("{name:>10}"));
     println!("{:>10}", "max");
     for (name, latency) in rows {
-        print!("{name:<15}");
+        print!("{name:<19}");
         QUANTILES.iter().for_each(|(_, quantile)| print!("{:>10}", millis(latency.value_at_quantile(*quantile))));
         println!("{:>10}", millis(latency.max()));
     }
@@ -40,7 +40,11 @@ pub(super) fn report(settings: &BenchSettings, measured: &Measured) -> Result<()
             "rate": settings.rate,
             "products": settings.products.to_possible_value().as_ref().map(|value| value.get_name()),
             "lines": settings.lines,
-            "latencyMicros": {"accepted": quantiles(&measured.accepted), "confirmed": quantiles(&measured.confirmed)},
+            "latencyMicros": {
+                "accepted": quantiles(&measured.accepted),
+                "confirmed": quantiles(&measured.confirmed),
+                "final": quantiles(&measured.ended),
+            },
             "statuses": measured.statuses,
             "refused": measured.refused,
         });

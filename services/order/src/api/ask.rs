@@ -126,7 +126,7 @@ impl Api {
     }
 
     /// Claims a key for what is asked. What was asked first under this key is asked again, or refused if it was
-    /// something else. What will be refused if it is new claims nothing: a refusal leaves the key free.
+    /// something else. What is known to be refused claims nothing: a refusal leaves the key free.
     pub(super) async fn claim(
         &self,
         caller: &Caller,

@@ -28,7 +28,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// The pause before asking a database again that did not answer.
 const AGAIN: Duration = Duration::from_secs(1);
 /// Changes that a stream remembers having read from the database.
-const REMEMBERED: usize = 10_000;
+const REMEMBERED: usize = 100_000;
 
 /// A stream of items with their ids.
 pub(super) type Stream<T> = EventStream<BoxStream<'static, T>>;

@@ -27,7 +27,7 @@ use std::collections::BTreeMap;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
@@ -64,6 +64,8 @@ const LARGE: usize = 900_000;
 const LARGEST: &str = "1000000000";
 /// How long a question to the brokers may take.
 const ASK: Duration = Duration::from_secs(5);
+/// How long leaving waits for the last of them.
+const LAST_ASK: Duration = Duration::from_secs(2);
 
 fn failed(error: &KafkaError) -> LogError {
     LogError(error.to_string())
@@ -267,8 +269,9 @@ impl EventLog for KafkaLog {
                 if panic::catch_unwind(AssertUnwindSafe(|| reader.run())).is_err() {
                     broken.change(Change::Broken("the thread that reads has panicked".into()));
                 }
-                // Who asks how far the log goes may still hold it.
-                while Arc::strong_count(&kept) > 1 {
+                // Who asks how far the log goes may still hold it, and then leaves the group in our place.
+                let until = Instant::now() + LAST_ASK;
+                while Arc::strong_count(&kept) > 1 && Instant::now() < until {
                     std::thread::sleep(Duration::from_millis(2));
                 }
                 // Leaves the group, which takes a moment.

@@ -142,14 +142,22 @@ impl<S: Table> SqlStore<S> {
         SqlStore { watcher: Some(Arc::new(watcher)), ..self }
     }
 
-    /// Commits the winners of these steps, and `sent`: together or, where one is poison or all are too much at a time, in
-    /// halves.
-    async fn commit_sorted(&self, steps: &[&Step<S>], sent: &[OutboxKey]) -> Result<Vec<Verdict<S>>, DbErr> {
+    /// Commits the winners of these steps, and `sent`: together or, where one is poison, in halves, and where all are too
+    /// much at a time, a few at a time.
+    async fn commit_sorted(&self, steps: &[&Step<S>], mut sent: &[OutboxKey]) -> Result<Vec<Verdict<S>>, DbErr> {
         match self.attempt(steps, sent).await {
-            Err(error) if steps.len() > 1 && matches!(failure(&error), Failure::Refused | Failure::TooLong) => {
+            Err(error) if steps.len() > 1 && failure(&error) == Failure::Refused => {
                 let (some, others) = steps.split_at(steps.len() / 2);
                 let mut verdicts = Box::pin(self.commit_sorted(some, sent)).await?;
                 verdicts.extend(Box::pin(self.commit_sorted(others, &[])).await?);
+                Ok(verdicts)
+            }
+            // If a few take too long as well, it is not their number.
+            Err(error) if steps.len() > SMALL && failure(&error) == Failure::TooLong => {
+                let mut verdicts = Vec::new();
+                for few in steps.chunks(SMALL) {
+                    verdicts.extend(Box::pin(self.commit_sorted(few, std::mem::take(&mut sent))).await?);
+                }
                 Ok(verdicts)
             }
             Err(error) if steps.len() == 1 && failure(&error) == Failure::Refused => {

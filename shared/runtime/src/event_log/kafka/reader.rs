@@ -53,6 +53,7 @@ impl Reader {
             match self.consumer.poll(POLL) {
                 None => self.see_if_back(),
                 Some(Ok(message)) => {
+                    self.is_back();
                     if !self.deliver(self.deliveries.generation(), record(&message).into()) {
                         break;
                     }
@@ -79,11 +80,16 @@ impl Reader {
     /// Asks brokers that were away from time to time: librdkafka says when it loses them, and not when it finds them.
     fn see_if_back(&self) {
         if self.away.get().is_some_and(|asked| asked.elapsed() > FULL_WAIT) {
-            let is_back = self.consumer.client().fetch_metadata(None, FULL_WAIT).is_ok();
-            self.away.set((!is_back).then(Instant::now));
-            if is_back {
-                self.deliveries.change(Change::Back);
+            match self.consumer.client().fetch_metadata(None, FULL_WAIT) {
+                Ok(_) => self.is_back(),
+                Err(_) => self.away.set(Some(Instant::now())),
             }
+        }
+    }
+
+    fn is_back(&self) {
+        if self.away.take().is_some() {
+            self.deliveries.change(Change::Back);
         }
     }
 
@@ -140,7 +146,10 @@ impl Reader {
                             self.note(&error);
                             Ok(())
                         }
-                        None => Ok(()),
+                        None => {
+                            self.see_if_back();
+                            Ok(())
+                        }
                     };
                     if let Err(error) = sought {
                         // Its place is not known any more. Who joins anew begins at what is stored.
