@@ -43,7 +43,8 @@ pub fn parse<P: Parser>() -> Result<P, ExitCode> {
     let matches = without_empty(P::command()).try_get_matches();
     matches.and_then(|matches| P::from_arg_matches(&matches)).map_err(|error| match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            print!("{error}");
+            // Who reads has perhaps read enough.
+            let _ = error.print();
             ExitCode::SUCCESS
         }
         _ => {
