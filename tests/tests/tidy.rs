@@ -32,7 +32,7 @@ const HOMES: &[(&str, &[&str])] = &[
         &[
             "shared/runtime/src/database.rs",
             "shared/runtime/src/program.rs",
-            "shared/runtime/src/event_log/embedded.rs",
+            "shared/runtime/src/event_log/embedded",
             "shared/runtime/src/http/problem.rs",
             "/store.rs",
             "/stock.rs",

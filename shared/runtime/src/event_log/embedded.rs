@@ -5,6 +5,7 @@
 //! Group offsets are written a moment later, many together; losing one repeats records, as it should.
 
 mod topic;
+mod writer;
 
 use super::{
     Change, Deliveries, EventLog, Extent, LogError, Membership, NewRecord, Partition, Position, Record, Subscription,
@@ -12,15 +13,14 @@ use super::{
 };
 use crate::clock::Clock;
 use crate::database::Database;
-use crate::store::sql;
 use async_trait::async_trait;
 use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::Instant;
 use topic::Topic;
+use writer::{Write, Writer};
 
 mod records {
     use sea_orm::entity::prelude::*;
@@ -67,22 +67,11 @@ mod offsets {
 const PAGE: usize = 500;
 /// Deliveries and writes that may wait.
 const WAITING: usize = 1_000;
-/// How long a stored offset may wait for others to go with.
-const OFFSETS_WAIT: Duration = Duration::from_millis(200);
 /// The pause before a failed write or read is tried again.
 const RETRY: Duration = Duration::from_millis(200);
 
 /// The next position of each topic.
 type Positions = HashMap<String, i64>;
-/// The next position of each group in each topic.
-type Offsets = HashMap<(Arc<str>, String), i64>;
-type Answer = oneshot::Sender<Vec<Result<(), LogError>>>;
-
-enum Write {
-    Append(Vec<NewRecord>, Answer),
-    Offset { group: Arc<str>, topic: String, next: i64 },
-    Flush(oneshot::Sender<()>),
-}
 
 /// What is in each topic, as far as it is committed.
 type Topics = HashMap<String, Topic>;
@@ -113,8 +102,7 @@ impl EmbeddedLog {
         let (sender, topics) = watch::channel(topics);
         let (writes, waiting) = mpsc::channel(WAITING);
         let (well, condition) = watch::channel(None);
-        let writer =
-            Writer { database: database.clone(), clock, topics: sender, condition: well, offsets: HashMap::new() };
+        let writer = Writer::new(database.clone(), clock, sender, well);
         tokio::spawn(writer.run(waiting));
         Ok(EmbeddedLog { database, writes, topics, condition })
     }
@@ -205,128 +193,6 @@ impl Membership for EmbeddedMember {
             // A log that is closed has written everything.
             let _ = flushed.await;
         }
-    }
-}
-
-struct Writer {
-    database: Database,
-    clock: Arc<dyn Clock>,
-    topics: watch::Sender<Topics>,
-    condition: watch::Sender<Condition>,
-    /// What is stored and not yet written.
-    offsets: Offsets,
-}
-
-impl Writer {
-    async fn run(mut self, mut waiting: mpsc::Receiver<Write>) {
-        let mut writes = Vec::new();
-        let mut offsets_due = None;
-        loop {
-            // recv_many can be cancelled without loss.
-            let received = match offsets_due {
-                None => Some(waiting.recv_many(&mut writes, PAGE).await),
-                Some(due) => tokio::time::timeout_at(due, waiting.recv_many(&mut writes, PAGE)).await.ok(),
-            };
-            let mut appends = Vec::new();
-            let mut flushes = Vec::new();
-            for write in writes.drain(..) {
-                match write {
-                    Write::Append(records, answer) => appends.push((records, answer)),
-                    Write::Offset { group, topic, next } => {
-                        self.offsets.insert((group, topic), next);
-                        offsets_due.get_or_insert_with(|| Instant::now() + OFFSETS_WAIT);
-                    }
-                    Write::Flush(done) => flushes.push(done),
-                }
-            }
-            let closed = received == Some(0);
-            let is_due = closed || !flushes.is_empty() || offsets_due.is_some_and(|due| due <= Instant::now());
-            if is_due || !appends.is_empty() {
-                let offsets = if is_due { std::mem::take(&mut self.offsets) } else { HashMap::new() };
-                offsets_due = offsets_due.filter(|_| !is_due);
-                self.write_until_done(appends, &offsets).await;
-            }
-            for done in flushes {
-                // Nobody waits any more only when the program is ending.
-                let _ = done.send(());
-            }
-            if closed {
-                return;
-            }
-        }
-    }
-
-    async fn write_until_done(&self, appends: Vec<(Vec<NewRecord>, Answer)>, offsets: &Offsets) {
-        let mut ends: Positions = self.topics.borrow().iter().map(|(name, topic)| (name.clone(), topic.end)).collect();
-        let (mut written, mut answers) = (Vec::new(), Vec::new());
-        for (records, answer) in appends {
-            let results = records.into_iter().map(|record| place(record, &mut ends).map(|record| written.push(record)));
-            answers.push((results.collect(), answer));
-        }
-        while let Err(error) = self.write(&written, offsets).await {
-            if self.condition.send_replace(Some(error.to_string())).is_none() {
-                tracing::error!(%error, "the embedded event log cannot write; trying again until it can");
-            }
-            tokio::time::sleep(RETRY).await;
-        }
-        if self.condition.send_if_modified(|condition| condition.take().is_some()) {
-            tracing::info!("the embedded event log writes again");
-        }
-        self.topics.send_modify(|topics| {
-            for record in written {
-                match topics.get_mut(&record.at.partition.topic) {
-                    Some(topic) => topic.push(record),
-                    None => topics.entry(record.at.partition.topic.clone()).or_default().push(record),
-                }
-            }
-        });
-        for (results, answer) in answers {
-            // Nobody waits any more only when the program is ending.
-            let _ = answer.send(results);
-        }
-    }
-
-    async fn write(&self, records: &[Arc<Record>], offsets: &Offsets) -> Result<(), DbErr> {
-        let appended_at = self.clock.now().0;
-        let transaction = self.database.begin().await?;
-        let rows = records.iter().map(|record| row(record, appended_at)).collect();
-        sql::insert::<records::Entity>(&transaction, rows).await?;
-        let offset = |((group, topic), next): (&(Arc<str>, String), &i64)| offsets::Model {
-            consumer_group: group.to_string(),
-            topic: topic.clone(),
-            next_position: *next,
-        };
-        let offsets = offsets.iter().map(offset).collect();
-        let key = [offsets::Column::ConsumerGroup, offsets::Column::Topic];
-        sql::upsert::<offsets::Entity>(&transaction, offsets, &key, &[offsets::Column::NextPosition]).await?;
-        transaction.commit().await
-    }
-}
-
-/// The record in its place, if it can be written.
-fn place(record: NewRecord, ends: &mut Positions) -> Result<Arc<Record>, LogError> {
-    let NewRecord { topic, key, value, headers } = record;
-    // What this process writes has headers of text; so they can be read in the file, too.
-    for (_, value) in &headers {
-        std::str::from_utf8(value).map_err(|error| LogError(format!("a header that is not text: {error}")))?;
-    }
-    let partition = partition(&topic);
-    let end = ends.entry(topic).or_default();
-    let at = Position { partition, offset: *end };
-    *end += 1;
-    Ok(Arc::new(Record { at, key, value, headers }))
-}
-
-fn row(record: &Record, appended_at: i64) -> records::Model {
-    let Record { at: Position { partition, offset }, key, value, headers } = record;
-    let headers: Vec<_> = headers.iter().map(|(name, value)| (name, String::from_utf8_lossy(value))).collect();
-    records::Model {
-        topic: partition.topic.clone(),
-        position: *offset,
-        key: key.clone(),
-        value: value.clone(),
-        headers: serde_json::to_string(&headers).expect("pairs of text are JSON"),
-        appended_at,
     }
 }
 
