@@ -1,7 +1,7 @@
 //! The four programs on real PostgreSQL and Apache Kafka, which tests/stack/run.sh starts:
 //!
 //! ```text
-//! cargo build --release --workspace
+//! cargo build --release --workspace --features e2e/live
 //! tests/stack/run.sh cargo test -p e2e --release --features live --test live
 //! ```
 

@@ -2,7 +2,7 @@
 //! docs/reliability.md. tests/stack/run.sh starts the server:
 //!
 //! ```text
-//! cargo build --release --workspace
+//! cargo build --release --workspace --features e2e/live
 //! tests/stack/run.sh cargo test -p e2e --release --features live --test live_faults
 //! ```
 
