@@ -192,10 +192,7 @@ impl Api {
         #[oai(name = "productId")]
         product_id: Path<Words>,
     ) -> Result<Json<StockView>, Refusal> {
-        let product_id = product_id.0.0;
-        let mut fields = Fields::default();
-        fields.check_text(&product_id, "productId");
-        fields.finish()?;
+        let product_id = product_id.0.check("productId")?;
         let row = stock::Entity::find_by_id(product_id.clone()).one(&self.database.queries).await?;
         let row = row.ok_or(Unchanged::Unknown(product_id))?;
         Ok(Json(row.into()))

@@ -5,7 +5,7 @@
 //! and now and then further, and leaves out what was told. While nobody listens nothing is asked.
 //!
 //! Who comes back to the replica that it left goes on where it was. Elsewhere, or after a restart, it goes on a little
-//! earlier: a change may be told again, with the same version, but none is left out.
+//! earlier: a change may be told again, with the same version.
 
 use crate::store::changes::{Change, changes, next_page};
 use async_trait::async_trait;

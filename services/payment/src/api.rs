@@ -14,7 +14,7 @@ use runtime::actors::Wiring;
 use runtime::actors::order::Outcome;
 use runtime::audit::{Entry, record_first};
 use runtime::database::Database;
-use runtime::http::{Caller, CorrelationId, Fields, JsonBody, MOST, Page, Refusal, Words};
+use runtime::http::{Caller, CorrelationId, JsonBody, MOST, Page, Refusal, Words};
 use runtime::saga::{Caused, Instance, Origin};
 use runtime::store::sql::{Table, before};
 use runtime::trace;
@@ -59,10 +59,7 @@ impl Example for Note {
 
 impl Note {
     fn check(self) -> Result<String, Refusal> {
-        let mut fields = Fields::default();
-        fields.check_text(&self.note.0, "/note");
-        fields.finish()?;
-        Ok(self.note.0)
+        self.note.check("/note")
     }
 }
 

@@ -1,7 +1,7 @@
 //! The parts of the supervision tree, for those who run the service.
 
 use super::operations::Tag;
-use super::{Caller, Fields, JsonBody, Refusal, Words};
+use super::{Caller, JsonBody, Refusal, Words};
 use crate::actors::Wiring;
 use crate::actors::roster::{NotRestarted, Roster, State};
 use crate::audit::{Entry, record_first};
@@ -105,10 +105,7 @@ impl PartsApi {
         kind: Path<String>,
         body: JsonBody<Restart>,
     ) -> Result<Restarted, Refusal> {
-        let reason = body.0.reason.0;
-        let mut fields = Fields::default();
-        fields.check_text(&reason, "/reason");
-        fields.finish()?;
+        let reason = body.0.reason.check("/reason")?;
         if kind.0 == "http" {
             return Err(Refusal::conflict("http is the part that answers this request; restart the process instead"));
         }

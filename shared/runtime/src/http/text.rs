@@ -1,6 +1,7 @@
 //! Texts of a form that the documents tell, and that who takes them checks: poem-openapi would compile a pattern anew for
 //! each request.
 
+use super::{Fields, Refusal};
 use poem_openapi::registry::{MetaSchema, MetaSchemaRef};
 use poem_openapi::types::{ParseError, ParseFromJSON, ParseFromParameter, ParseResult, ToJSON, Type};
 use serde::Deserialize;
@@ -31,12 +32,21 @@ impl<F> From<&str> for Text<F> {
     }
 }
 
-/// What people write, or a name. [`Fields::check_text`](super::Fields::check_text) checks it.
+/// What people write, or a name. [`Fields::check_text`] checks it.
 pub type Words = Text<WordsForm>;
 
 /// The form of words: not blank, not too long, no control characters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WordsForm;
+
+impl Words {
+    /// The text; 422 if it is none that people and databases can take.
+    pub fn check(self, pointer: &str) -> Result<String, Refusal> {
+        let mut fields = Fields::default();
+        fields.check_text(&self.0, pointer);
+        fields.finish().map(|()| self.0)
+    }
+}
 
 impl Form for WordsForm {
     const NAME: &'static str = "words";

@@ -131,9 +131,6 @@ impl Example for Discard {
 
 impl Discard {
     pub(super) fn check(self) -> Result<String, Refusal> {
-        let mut fields = Fields::default();
-        fields.check_text(&self.reason.0, "/reason");
-        fields.finish()?;
-        Ok(self.reason.0)
+        self.reason.check("/reason")
     }
 }
