@@ -131,10 +131,14 @@ impl EventLog for EmbeddedLog {
             .all(&self.database.read)
             .await
             .map_err(|error| LogError(error.to_string()))?;
-        let mut next: Positions = topics.iter().map(|topic| (topic.clone(), 0)).collect();
-        for row in stored {
-            if let Some(next) = next.get_mut(&row.topic) {
-                *next = row.next_position;
+        let mut next: Positions = HashMap::new();
+        let stored: Positions = stored.into_iter().map(|row| (row.topic, row.next_position)).collect();
+        for topic in topics {
+            next.insert(topic.clone(), stored.get(topic).copied().unwrap_or(0));
+            if !stored.contains_key(topic) {
+                // What this group has not read is kept for it from now on.
+                let write = Write::Offset { group: group.into(), topic: topic.clone(), next: 0 };
+                self.writes.send(write).await.map_err(|_| closed())?;
             }
         }
         let (deliveries, changes, records) = Deliveries::channel(WAITING);

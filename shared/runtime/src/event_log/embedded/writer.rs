@@ -5,7 +5,7 @@ use crate::clock::Clock;
 use crate::database::Database;
 use crate::event_log::{LogError, NewRecord, Position, Record};
 use crate::store::sql;
-use sea_orm::DbErr;
+use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +14,14 @@ use tokio::time::Instant;
 
 /// How long a stored offset may wait for others to go with.
 const OFFSETS_WAIT: Duration = Duration::from_millis(200);
+
+/// How long records are kept at least, in milliseconds: seven days, as Kafka's are by default.
+const KEPT: i64 = 7 * 24 * 3_600_000;
+/// How often is looked for older ones,
+const FORGET_EVERY: Duration = Duration::from_secs(3_600);
+/// and for further ones while there are so many of a topic.
+const FORGET_ON: Duration = Duration::from_secs(1);
+const FORGOTTEN: u64 = 1_000;
 
 /// The next position of each group in each topic.
 type Offsets = HashMap<(Arc<str>, String), i64>;
@@ -51,12 +59,14 @@ impl Writer {
     pub(super) async fn run(mut self, mut waiting: mpsc::Receiver<Write>) {
         let mut writes = Vec::new();
         let mut offsets_due = None;
+        let mut forget_at = Instant::now();
         loop {
+            if forget_at <= Instant::now() {
+                forget_at = Instant::now() + self.forget().await;
+            }
+            let until = offsets_due.map_or(forget_at, |due: Instant| due.min(forget_at));
             // recv_many can be cancelled without loss.
-            let received = match offsets_due {
-                None => Some(waiting.recv_many(&mut writes, PAGE).await),
-                Some(due) => tokio::time::timeout_at(due, waiting.recv_many(&mut writes, PAGE)).await.ok(),
-            };
+            let received = tokio::time::timeout_at(until, waiting.recv_many(&mut writes, PAGE)).await.ok();
             let mut appends = Vec::new();
             let mut flushes = Vec::new();
             for write in writes.drain(..) {
@@ -114,6 +124,48 @@ impl Writer {
             // Nobody waits any more only when the program is ending.
             let _ = answer.send(results);
         }
+    }
+
+    /// Deletes records that are old and that every group of their topic has read, a page at a time, and says when to do
+    /// so again.
+    async fn forget(&self) -> Duration {
+        match self.try_forget().await {
+            Ok(deleted) if deleted >= FORGOTTEN => FORGET_ON,
+            Ok(_) => FORGET_EVERY,
+            Err(error) => {
+                tracing::warn!(%error, "old records could not be deleted; trying again in an hour");
+                FORGET_EVERY
+            }
+        }
+    }
+
+    /// How many were deleted of the topic that had the most.
+    async fn try_forget(&self) -> Result<u64, DbErr> {
+        use records::Column::{AppendedAt, Position, Topic};
+        let old = self.clock.now().plus_millis(-KEPT);
+        // A topic that nobody reads is kept.
+        let read: Vec<(String, i64)> = offsets::Entity::find()
+            .select_only()
+            .column(offsets::Column::Topic)
+            .column_as(offsets::Column::NextPosition.min(), "read")
+            .group_by(offsets::Column::Topic)
+            .into_tuple()
+            .all(&self.database.read)
+            .await?;
+        let mut most = 0;
+        for (topic, read) in read {
+            // The last one stays, whoever has read it: it says where the topic ends.
+            let end = self.topics.borrow().get(&topic).map_or(0, |topic| topic.end);
+            let of_topic = records::Entity::find().filter(Topic.eq(&topic)).order_by_asc(Position).limit(FORGOTTEN);
+            let first: Vec<(i64, i64)> =
+                of_topic.select_only().columns([Position, AppendedAt]).into_tuple().all(&self.database.read).await?;
+            let is_over = |(position, at): &&(i64, i64)| *position < read.min(end - 1) && *at < old.0;
+            if let Some((last, _)) = first.iter().take_while(is_over).last() {
+                let over = records::Entity::delete_many().filter(Topic.eq(&topic)).filter(Position.lte(*last));
+                most = most.max(over.exec(self.database.writer()).await?.rows_affected);
+            }
+        }
+        Ok(most)
     }
 
     async fn write(&self, records: &[Arc<Record>], offsets: &Offsets) -> Result<(), DbErr> {
