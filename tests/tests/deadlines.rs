@@ -1,16 +1,21 @@
 //! Row 35 of docs/reliability.md: a deadline counts only once everything that was on the log then has been read, in the
 //! partitions that are the replica's now (what it had read of others says nothing), and while the log was there at all.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use contracts::OrderId;
-use e2e::rig::{self, Rig};
+use e2e::rig::{self, FaultyLog, FixedLog, NullStore, Rig, silent};
 use migrations::OrderMigrator;
 use order_service::saga::{OrderSaga, Stage};
+use runtime::actors::Nowhere;
+use runtime::actors::consumer::ConsumerMessage;
 use runtime::actors::order::{CaughtUp, Wake, Woken};
+use runtime::actors::roster::State;
 use runtime::actors::router::RouterMessage;
 use runtime::clock::{Clock, SystemClock};
+use runtime::health::Part;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use uuid::Uuid;
 
 /// An order whose deadline has passed as soon as it is there.
@@ -65,6 +70,41 @@ async fn an_order_that_waited_while_the_log_was_away_gets_its_time_again() -> Re
     // Once, not again and again.
     wake().await?;
     assert_eq!(deadline().await?, second);
+    rig.stop().await
+}
+
+/// A consumer that was killed leaves what it owned and how far it had read to nobody: the next one has read nothing until
+/// the group gives it partitions.
+#[tokio::test]
+async fn a_consumer_that_starts_anew_has_read_nothing() -> Result<()> {
+    let ends = Arc::new(Mutex::new(Vec::new()));
+    let (kept, is_first) = (Arc::clone(&ends), AtomicBool::new(true));
+    let subscribed = move |subscription| {
+        if is_first.swap(false, Ordering::SeqCst) {
+            return subscription;
+        }
+        // The group takes its time.
+        let (end, subscription) = silent(subscription);
+        kept.lock().unwrap_or_else(PoisonError::into_inner).push(end);
+        subscription
+    };
+    let log = FaultyLog {
+        log: Arc::new(FixedLog::default()),
+        refuses: Box::new(|_| false),
+        subscribed: Box::new(subscribed),
+    };
+    let rig = Rig::<OrderSaga>::start(Arc::new(NullStore), Arc::new(log), Arc::new(Nowhere)).await?;
+    let order = OrderId(Uuid::now_v7());
+    assert!(rig.wiring.owns(order));
+
+    let consumer = rig.wiring.roster.report().into_iter().find(|part| part.kind == "consumer").map(|part| part.state);
+    let Some(State::Running(consumer)) = consumer else { bail!("the consumer is {consumer:?}") };
+    consumer.kill();
+    rig.until("joining", || !ends.lock().unwrap_or_else(PoisonError::into_inner).is_empty()).await?;
+    assert!(!rig.wiring.owns(order) && !rig.is_well(Part::EventLog), "{:?}", rig.wiring.health.report());
+    for _ in 0..100 {
+        assert!(rig.wiring.consumer.call(ConsumerMessage::CatchUp).await.is_err(), "there is nothing it has read");
+    }
     rig.stop().await
 }
 

@@ -4,67 +4,22 @@
 use anyhow::Result;
 use async_trait::async_trait;
 use contracts::{EventType, OrderId, Timestamp};
-use e2e::rig::{self, FixedLog, NullStore, Rig};
+use e2e::rig::{self, FaultyStore, FixedLog, NullStore, Rig};
 use e2e::topics::read_all;
+use futures::future::{BoxFuture, join_all, ready};
 use migrations::OrderMigrator;
 use order_service::saga::OrderSaga;
 use runtime::actors::order::Outcome;
 use runtime::event_log::{EventLog, LogError, NewRecord, Subscription};
 use runtime::saga::{Instance, Outgoing, Saga, Step};
-use runtime::store::sql::SqlStore;
 use runtime::store::{Backlog, Loaded, OutboxKey, Overdue, Store, StoreError, Verdict};
 use std::collections::{BTreeMap, HashSet};
+use std::future::pending;
 use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 use uuid::Uuid;
-
-/// Does the first commit of a step, and says that the connection was lost.
-struct CutOnce {
-    store: SqlStore<OrderSaga>,
-    cut: AtomicBool,
-}
-
-#[async_trait]
-impl Store<OrderSaga> for CutOnce {
-    async fn load(&self, orders: &[OrderId]) -> Result<Vec<Loaded<OrderSaga>>, StoreError> {
-        self.store.load(orders).await
-    }
-
-    async fn commit(
-        &self,
-        steps: &[Step<OrderSaga>],
-        sent: &[OutboxKey],
-    ) -> Result<Vec<Verdict<OrderSaga>>, StoreError> {
-        let verdicts = self.store.commit(steps, sent).await?;
-        if self.cut.swap(false, Ordering::SeqCst) {
-            return Err(StoreError {
-                message: "the connection was cut at COMMIT".into(),
-                transient: true,
-                damaged: false,
-            });
-        }
-        Ok(verdicts)
-    }
-
-    async fn unsent(&self, after: Option<OutboxKey>, limit: u64) -> Result<Vec<Outgoing>, StoreError> {
-        self.store.unsent(after, limit).await
-    }
-
-    async fn due(
-        &self,
-        now: Timestamp,
-        after: Option<(Timestamp, OrderId)>,
-        limit: u64,
-    ) -> Result<Vec<Overdue>, StoreError> {
-        self.store.due(now, after, limit).await
-    }
-
-    async fn backlog(&self) -> Result<Backlog, StoreError> {
-        self.store.backlog().await
-    }
-}
 
 /// A connection is cut at COMMIT: the step is stored, and nobody was told.
 #[tokio::test]
@@ -72,8 +27,14 @@ async fn a_step_whose_commit_nobody_saw_is_published_without_a_restart() -> Resu
     let directory = tempfile::tempdir()?;
     let log = rig::log(directory.path()).await?;
     let store = rig::store::<OrderSaga, OrderMigrator>(directory.path()).await?;
-    let store = Arc::new(CutOnce { store, cut: AtomicBool::new(true) });
-    let rig = Rig::without_consumer(OrderSaga::default(), store, Arc::clone(&log) as _).await?;
+    let cut = AtomicBool::new(true);
+    let told = move || -> BoxFuture<'static, Result<(), StoreError>> {
+        let message = "the connection was cut at COMMIT".to_owned();
+        let lost = Err(StoreError { message, transient: true, damaged: false });
+        Box::pin(ready(if cut.swap(false, Ordering::SeqCst) { lost } else { Ok(()) }))
+    };
+    let store = FaultyStore { store, told: Box::new(told) };
+    let rig = Rig::without_consumer(OrderSaga::default(), Arc::new(store), Arc::clone(&log) as _).await?;
 
     let order = OrderId(Uuid::now_v7());
     let outcome = rig.wiring.order(order, rig::placed()).await?;
@@ -194,6 +155,52 @@ async fn a_backlog_that_is_more_than_the_publisher_holds_is_published() -> Resul
     let keys = log.keys.lock().unwrap_or_else(PoisonError::into_inner);
     let orders: HashSet<_> = keys.iter().collect();
     assert_eq!((keys.len(), orders.len()), (45_001, 45_001), "each once");
+    Ok(())
+}
+
+/// A log far away, half of which cannot be written: who waits for that half waits for ever.
+struct HalfAway;
+
+impl HalfAway {
+    fn is_away(key: &[u8]) -> bool {
+        key.last().is_some_and(|byte| byte % 2 == 1)
+    }
+}
+
+#[async_trait]
+impl EventLog for HalfAway {
+    async fn append(&self, records: Vec<NewRecord>) -> Vec<Result<(), LogError>> {
+        if records.iter().any(|record| record.key.as_deref().is_some_and(HalfAway::is_away)) {
+            pending::<()>().await;
+        }
+        records.iter().map(|_| Ok(())).collect()
+    }
+
+    async fn subscribe(&self, group: &str, topics: &[String]) -> Result<Subscription, LogError> {
+        FixedLog::default().subscribe(group, topics).await
+    }
+
+    fn is_remote(&self) -> bool {
+        true
+    }
+
+    fn partition_of(&self, key: &[u8]) -> Option<i32> {
+        Some(i32::from(HalfAway::is_away(key)))
+    }
+}
+
+/// A partition without a leader holds up its own orders, and nobody else's.
+#[tokio::test]
+async fn a_partition_that_cannot_be_written_holds_up_no_other() -> Result<()> {
+    let store = Arc::new(OutboxAlone::default());
+    let rig = Rig::without_consumer(OrderSaga::default(), Arc::clone(&store) as _, Arc::new(HalfAway)).await?;
+    rig.wiring.ownership.set([0, 1].into());
+    let orders: Vec<_> = (0..100).map(|n| OrderId(Uuid::from_u64_pair(7, n))).collect();
+    let placed = join_all(orders.iter().map(|order| rig.wiring.order(*order, rig::placed()))).await;
+    assert!(placed.iter().all(|outcome| matches!(outcome, Ok(Outcome::Applied(_)))), "{placed:?}");
+    rig.until("rid of all that can be sent", || store.rows().len() == 50).await?;
+    let left = store.rows().keys().all(|(order, ..)| HalfAway::is_away(order.to_string().as_bytes()));
+    assert!(left, "{:?}", store.rows().keys());
     Ok(())
 }
 

@@ -301,9 +301,13 @@ impl<S: Saga> Wiring<S> {
 
     /// Whether this order is this replica's.
     pub fn owns(&self, order: OrderId) -> bool {
+        self.partition_of(order).is_some_and(|partition| self.ownership.contains(partition))
+    }
+
+    /// The partition of this order on every topic, once the log knows it.
+    pub fn partition_of(&self, order: OrderId) -> Option<i32> {
         let mut key = Uuid::encode_buffer();
-        let partition = self.log.partition_of(order.0.hyphenated().encode_lower(&mut key).as_bytes());
-        partition.is_some_and(|partition| self.ownership.contains(partition))
+        self.log.partition_of(order.0.hyphenated().encode_lower(&mut key).as_bytes())
     }
 
     /// Gives an input to an order and waits until it is committed, or found to change nothing, or refused.

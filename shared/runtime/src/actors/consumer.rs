@@ -269,6 +269,9 @@ impl<S: Saga> Actor for Consumer<S> {
 
     async fn pre_start(&self, myself: ActorRef<Mail<ConsumerMessage>>, (): ()) -> Result<Reading, ActorProcessingErr> {
         let myself = self.wiring.consumer.mailbox(myself);
+        // What the last one read is none of this one's until the group says so, also if the last one could not say that.
+        self.wiring.ownership.set(BTreeSet::new());
+        self.wiring.health.set(Part::EventLog, Err("the group is being joined".to_owned()));
         myself.send_interval(LOOK, || ConsumerMessage::Look);
         // A rate of what has not happened yet is 0, and not unknown.
         for event_type in S::READS {
@@ -304,6 +307,8 @@ impl<S: Saga> Actor for Consumer<S> {
             ConsumerMessage::Changed(change) => self.changed(reading, change)?,
             ConsumerMessage::Finished(record) => reading.finish(&record.at),
             ConsumerMessage::CatchUp(reply) => self.catch_up(myself.clone(), reading, reply),
+            // Without partitions nothing was read. Dropping the reply says that.
+            ConsumerMessage::Extents(Ok(extents), _) if extents.is_empty() => {}
             ConsumerMessage::Extents(Ok(extents), reply) => {
                 reading.catching_up.push((extents, reply));
                 reading.answer();

@@ -30,9 +30,10 @@ use crate::trace::Context;
 use crate::trace::span::{self, Kind, Span};
 use async_trait::async_trait;
 use contracts::{OrderId, Timestamp};
+use futures::future::join_all;
 use lanes::{Lanes, key};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -47,8 +48,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 const LONG_PAUSE: Duration = Duration::from_millis(800);
 /// How long an order's first version is left to the replica that took it on, in milliseconds.
 pub(super) const YOUNG: i64 = 2_000;
-/// The age of the oldest row, in microseconds, from which on the log is taken to be away.
-const AWAY: i64 = 2_000_000;
+/// The age of the oldest row, in microseconds, from which on the log is taken to be away: well above that of rows that
+/// another replica could not send, and which are adopted when they are not young any more.
+const AWAY: i64 = 5_000_000;
 /// How long rows that were sent may stay in the table, so that many go together. A crash sends them once more.
 const DELETE_AFTER: Duration = Duration::from_millis(20);
 /// How long the log may have rows in hand before it is given the next ones all the same.
@@ -95,23 +97,36 @@ impl<S: Saga> Publisher<S> {
         if lanes.waiting.is_empty() || lanes.paused {
             return;
         }
-        let mut rows = std::mem::take(&mut lanes.waiting);
+        let rows = std::mem::take(&mut lanes.waiting);
+        if !self.0.log.is_remote() {
+            tokio::spawn(self.appending(myself, rows));
+            return;
+        }
         let pause = Pause::LONG.behind(rows.len());
-        let records = rows.iter_mut().map(record).collect();
-        let (log, publisher) = (Arc::clone(&self.0.log), myself.clone());
-        let append = tokio::spawn(async move {
-            let results = log.append(records).await;
-            let _ = publisher.cast(PublisherMessage::Appended(rows, results));
+        // Each partition answers for itself: one that cannot be written for long must not hold up the others.
+        let mut partitions: HashMap<_, Vec<Outgoing>> = HashMap::new();
+        for row in rows {
+            partitions.entry((row.event_type, self.0.partition_of(row.order))).or_default().push(row);
+        }
+        let appends: Vec<_> = partitions.into_values().map(|rows| tokio::spawn(self.appending(myself, rows))).collect();
+        lanes.paused = true;
+        let myself = myself.clone();
+        tokio::spawn(async move {
+            let _ = tokio::time::timeout(ALONE, join_all(appends)).await;
+            tokio::time::sleep(pause).await;
+            let _ = myself.cast(PublisherMessage::Append);
         });
-        if self.0.log.is_remote() {
-            lanes.paused = true;
-            let myself = myself.clone();
-            tokio::spawn(async move {
-                // It goes on behind this: one partition that is slow must not hold up the others for long.
-                let _ = tokio::time::timeout(ALONE, append).await;
-                tokio::time::sleep(pause).await;
-                let _ = myself.cast(PublisherMessage::Append);
-            });
+    }
+
+    fn appending(
+        &self,
+        myself: &Mailbox<PublisherMessage>,
+        mut rows: Vec<Outgoing>,
+    ) -> impl Future<Output = ()> + use<S> {
+        let (log, myself) = (Arc::clone(&self.0.log), myself.clone());
+        async move {
+            let results = log.append(rows.iter_mut().map(record).collect()).await;
+            let _ = myself.cast(PublisherMessage::Appended(rows, results));
         }
     }
 
@@ -198,8 +213,7 @@ impl<S: Saga> Publisher<S> {
         let (now, delay) =
             (self.0.clock.now(), metrics::histogram!("outbox_publish_delay_seconds", "service" => S::SERVICE));
         for row in rows {
-            let micros = u32::try_from(now.0 - row.at.0).unwrap_or(0);
-            delay.record(Duration::from_micros(micros.into()));
+            delay.record(Duration::from_micros(u64::try_from(now.0 - row.at.0).unwrap_or(0)));
             self.tell(row, now);
         }
     }
