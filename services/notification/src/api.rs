@@ -9,21 +9,15 @@ use poem_openapi::param::{Header, Path, Query};
 use poem_openapi::payload::Json;
 use poem_openapi::{ApiResponse, Enum, Object, OpenApi, Tags};
 use runtime::actors::Wiring;
-use runtime::actors::order::Outcome;
 use runtime::audit::{Entry, record_first};
 use runtime::database::Database;
-use runtime::http::{Caller, CorrelationId, MOST, Page, Refusal};
-use runtime::saga::{Caused, Named, Origin};
+use runtime::http::{Caller, CorrelationId, MOST, Page, Refusal, wish};
+use runtime::saga::Named;
 use runtime::store::sql::{before, behind};
-use runtime::trace;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde_json::json;
 use std::sync::Arc;
-use std::time::Duration;
 use uuid::Uuid;
-
-/// How long an operator's request waits for its commit: also behind a delivery.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The routes.
 pub struct Api {
@@ -261,14 +255,7 @@ impl Api {
     ) -> Result<Accepted, Refusal> {
         let id = notification_id.0;
         let row = self.find(id).await?;
-        let cause = Caused {
-            origin: Origin::Here,
-            id: Uuid::now_v7(),
-            correlation_id: correlation_id.0.unwrap_or_default().0,
-            traceparent: Some(trace::accept(traceparent.0.as_deref())),
-            input: Input::Resend(key(&row)?),
-            expected: None,
-        };
+        let input = Input::Resend(key(&row)?);
         let entry = Entry {
             subject: format!("notification/{id}"),
             action: "notification.resend",
@@ -276,8 +263,14 @@ impl Api {
             reason: None,
         };
         record_first(&self.database, &caller, self.wiring.clock.now(), entry).await?;
-        self.take(id, OrderId(row.order_id), cause).await?;
-        Ok(Accepted::Accepted(Json(self.find(id).await?.into())))
+        let (order, said) = (OrderId(row.order_id), (correlation_id.0, traceparent.0));
+        match wish(&self.wiring, order, input, said, &format!("/api/notifications/{id}")).await? {
+            Ok(_) => Ok(Accepted::Accepted(Json(self.find(id).await?.into()))),
+            Err(_) => {
+                let detail = format!("notification {id} was superseded by a cancellation, and would be false now");
+                Err(Refusal::conflict(detail))
+            }
+        }
     }
 }
 
@@ -297,27 +290,6 @@ impl Api {
     async fn find(&self, id: Uuid) -> Result<Model, Refusal> {
         let row = Entity::find().filter(Column::NotificationId.eq(id)).one(&self.database.queries).await?;
         row.ok_or_else(|| Refusal::not_found(format!("there is no notification {id}")))
-    }
-
-    /// Gives an operator's wish to the order's notices.
-    async fn take(&self, id: Uuid, order: OrderId, cause: Caused<Input>) -> Result<(), Refusal> {
-        let in_doubt = || {
-            let detail = format!("it is not known whether this was done; GET /api/notifications/{id} tells");
-            Refusal::unavailable(detail)
-        };
-        let taken = tokio::time::timeout(PATIENCE, self.wiring.order(order, cause)).await;
-        match taken.map_err(|_| in_doubt())?.map_err(|_| in_doubt())? {
-            Outcome::Applied(_) | Outcome::Nothing(..) => Ok(()),
-            Outcome::Rejected(_) => {
-                let detail = format!("notification {id} was superseded by a cancellation, and would be false now");
-                Err(Refusal::conflict(detail))
-            }
-            Outcome::Refused(why) => {
-                tracing::error!(order_id = %order, why, "a notice could not be stored");
-                Err(Refusal::unavailable("the notice could not be stored"))
-            }
-            Outcome::Unavailable => Err(in_doubt()),
-        }
     }
 }
 

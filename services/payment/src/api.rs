@@ -11,23 +11,17 @@ use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi, Tags};
 use runtime::actors::Wiring;
-use runtime::actors::order::Outcome;
 use runtime::audit::{Entry, record_first};
 use runtime::database::Database;
-use runtime::http::{Caller, CorrelationId, JsonBody, MOST, Page, Refusal, Words};
-use runtime::saga::{Caused, Instance, Origin};
+use runtime::http::{Caller, CorrelationId, JsonBody, MOST, Page, Refusal, Words, wish};
+use runtime::saga::Instance;
 use runtime::store::sql::{Table, before};
-use runtime::trace;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde::Deserialize;
 use serde_json::json;
 use std::sync::Arc;
-use std::time::Duration;
 use uuid::Uuid;
 use view::{PaymentView, view};
-
-/// How long an operator's request waits for its commit: also behind a call of the provider.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The routes.
 pub struct Api {
@@ -186,10 +180,10 @@ impl Api {
         self.take(&caller, &payment_id.0, wish, correlation_id.0, traceparent.0).await
     }
 
-    /// Say that refused refund requests were looked at.
+    /// Say that somebody has looked at it.
     ///
-    /// They were of something else than was charged, and no money was moved for them. Possible while the payment needs
-    /// attention for `REQUEST_REFUSED`; 409 if it never did.
+    /// At refund requests that were of something else than was charged (`REQUEST_REFUSED`), and for which no money was
+    /// moved; or at money that may be back twice (`REFUNDED_TWICE`). 409 if the payment never needed it.
     #[oai(path = "/api/payments/:paymentId/attention/resolve", method = "post", tag = "Tag::Operators")]
     async fn acknowledge(
         &self,
@@ -245,42 +239,25 @@ impl Api {
         &self,
         caller: &Caller,
         payment_id: &str,
-        wish: Wish,
+        wanted: Wish,
         correlation_id: Option<CorrelationId>,
         traceparent: Option<String>,
     ) -> Result<Accepted, Refusal> {
         let found = self.find(payment_id).await?;
         let order: OrderId = found.order;
         view(found).ok_or_else(|| unknown(payment_id))?;
-        let entry = asked(payment_id, order, &wish);
+        let entry = asked(payment_id, order, &wanted);
         record_first(&self.database, caller, self.wiring.clock.now(), entry.clone()).await?;
-        let cause = Caused {
-            origin: Origin::Here,
-            id: Uuid::now_v7(),
-            correlation_id: correlation_id.unwrap_or_default().0,
-            traceparent: Some(trace::accept(traceparent.as_deref())),
-            input: Input::Operator(wish),
-            expected: None,
-        };
-        let in_doubt = || {
-            let detail = format!("it is not known whether this was done; GET /api/payments/{payment_id} tells");
-            Refusal::unavailable(detail)
-        };
-        let taken = tokio::time::timeout(PATIENCE, self.wiring.order(order, cause)).await;
-        match taken.map_err(|_| in_doubt())?.map_err(|_| in_doubt())? {
-            Outcome::Applied(instance) | Outcome::Nothing(_, instance) => view(Arc::unwrap_or_clone(instance))
+        let (input, said) = (Input::Operator(wanted), (correlation_id, traceparent));
+        match wish(&self.wiring, order, input, said, &format!("/api/payments/{payment_id}")).await? {
+            Ok(instance) => view(Arc::unwrap_or_clone(instance))
                 .map(|payment| Accepted::Accepted(Json(payment)))
                 .ok_or_else(|| unknown(payment_id)),
-            Outcome::Rejected(why) => {
+            Err(why) => {
                 let refused = Entry { detail: json!({"orderId": order, "refused": why.to_string()}), ..entry };
                 record_first(&self.database, caller, self.wiring.clock.now(), refused).await?;
                 Err(Refusal::conflict(format!("payment {payment_id}: {why}")))
             }
-            Outcome::Refused(why) => {
-                tracing::error!(order_id = %order, why, "a payment could not be stored");
-                Err(Refusal::unavailable("the payment could not be stored"))
-            }
-            Outcome::Unavailable => Err(in_doubt()),
         }
     }
 }

@@ -62,7 +62,7 @@ pub enum Wish {
     RetryRefund,
     /// The money was given back by other means, with a note how.
     ResolveRefund(String),
-    /// The refused refund requests were looked at, with a note what came of it.
+    /// What is over when somebody has looked at it was looked at, with a note what came of it.
     Acknowledge(String),
 }
 
@@ -120,7 +120,7 @@ pub enum Event {
     Hastened,
     /// Somebody has to look at the payment; this is why, in words.
     AttentionNeeded(Concern, String),
-    /// Somebody has looked at the refused requests, and says this.
+    /// Somebody has looked at it, and says this.
     Acknowledged(String),
 }
 

@@ -1,14 +1,13 @@
 //! Payments as rows.
 
-use crate::saga::{Acknowledged, Concern, Payment, PaymentSaga, Refund, Stage};
-use contracts::{Contact, Money, OrderId, PaymentId, RefundId, Timestamp};
+use crate::saga::{Acknowledged, Payment, PaymentSaga, Refund, RefundRequest, Stage};
+use contracts::{Money, OrderId, PaymentId, RefundId, Timestamp};
 use runtime::database::Database;
 use runtime::saga::{Instance, Named};
-use runtime::store::sql::{Table, read_applied};
+use runtime::store::sql::{JsonText, Table, read_applied};
 use runtime::trace::{self, Context};
 use sea_orm::PaginatorTrait;
 use sea_orm::entity::prelude::*;
-use std::collections::BTreeMap;
 
 /// A row of `payments`.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -41,8 +40,8 @@ pub struct Model {
     pub amount: i64,
     /// ISO 4217.
     pub currency: String,
-    /// How to reach who pays, if the order came with it: a [`Contact`].
-    pub contact: Option<Json>,
+    /// How to reach who pays, if the order came with it: a [`Contact`](contracts::Contact).
+    pub contact: Option<JsonText>,
     /// Why it failed, or why the order was closed.
     pub reason: Option<String>,
     /// The name of the refund that its first request gave it.
@@ -51,16 +50,16 @@ pub struct Model {
     pub refund_reason: Option<String>,
     /// How the money was given back by other means.
     pub refund_note: Option<String>,
-    /// A request that came before its order.
-    pub held_request: Option<Json>,
+    /// Requests that came before their order.
+    pub held_request: Option<JsonText>,
     /// How often the provider gave no outcome.
     pub attempts: i64,
     /// What was seen of the last of these attempts.
     pub last_error: Option<String>,
     /// Not before this moment, in microseconds since 1970.
     pub retry_at: i64,
-    /// What somebody has to look at: an object of texts by the name of a [`Concern`], null if there is nothing.
-    pub attention: Option<Json>,
+    /// What somebody has to look at: texts by the name of a [`Concern`](crate::saga::Concern), null if there is nothing.
+    pub attention: Option<JsonText>,
     /// What somebody has looked at.
     pub acknowledged: Option<String>,
     /// What there was to say about it.
@@ -101,28 +100,27 @@ impl Table for PaymentSaga {
             customer_id: payment.customer_id,
             amount: payment.amount.ten_thousandths(),
             currency: payment.currency,
-            contact: payment.contact.map(|contact| serde_json::to_value(contact).expect("a contact is JSON")),
+            contact: payment.contact.as_ref().map(JsonText::of),
             reason: payment.reason,
             refund_requested_as: requested_as.map(|id| id.0),
             refund_reason,
             refund_note,
-            held_request: (!payment.held.is_empty())
-                .then(|| serde_json::to_value(payment.held).expect("requests are JSON")),
+            held_request: (!payment.held.is_empty()).then(|| JsonText::of(&payment.held)),
             attempts: payment.attempts.into(),
             last_error: payment.last_error,
             retry_at: payment.retry_at.0,
-            attention: write_attention(&payment.attention),
+            attention: (!payment.attention.is_empty()).then(|| JsonText::of(&payment.attention)),
             acknowledged,
             acknowledged_note,
         }
     }
 
     fn read(row: Model) -> Result<Instance<Self>, String> {
+        let contact = row.contact.as_ref().map(JsonText::read).transpose()?;
         // There was one at most.
-        let held = row.held_request.map(|held| if held.is_array() { held } else { Json::Array(vec![held]) });
-        let held = held.map(serde_json::from_value).transpose().map_err(|error| error.to_string())?;
-        let contact: Option<Contact> =
-            row.contact.map(serde_json::from_value).transpose().map_err(|error| error.to_string())?;
+        let held = |json: &JsonText| json.read().or_else(|_| json.read().map(|one: RefundRequest| vec![one]));
+        let held = row.held_request.as_ref().map(held).transpose()?;
+        let attention = row.attention.as_ref().map(JsonText::read).transpose()?;
         let requested_as = row.refund_requested_as.map(RefundId);
         Ok(Instance {
             order: OrderId(row.order_id),
@@ -144,7 +142,7 @@ impl Table for PaymentSaga {
                 attempts: u32::try_from(row.attempts).map_err(|error| error.to_string())?,
                 last_error: row.last_error,
                 retry_at: Timestamp(row.retry_at),
-                attention: read_attention(row.attention)?,
+                attention: attention.unwrap_or_default(),
                 acknowledged: row
                     .acknowledged
                     .zip(row.acknowledged_note)
@@ -159,20 +157,10 @@ pub async fn needing_attention(database: &Database) -> Result<u64, DbErr> {
     Entity::find().filter(Column::Attention.is_not_null()).count(&database.read).await
 }
 
-fn write_attention(attention: &BTreeMap<Concern, String>) -> Option<Json> {
-    let texts = || attention.iter().map(|(concern, text)| (concern.name().to_owned(), Json::from(text.as_str())));
-    (!attention.is_empty()).then(|| Json::Object(texts().collect()))
-}
-
-fn read_attention(stored: Option<Json>) -> Result<BTreeMap<Concern, String>, String> {
-    let texts: BTreeMap<String, String> =
-        stored.map(serde_json::from_value).transpose().map_err(|error| error.to_string())?.unwrap_or_default();
-    texts.into_iter().map(|(name, text)| Ok((Concern::named(&name)?, text))).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use contracts::Contact;
 
     #[test]
     fn a_contact_is_stored_with_its_payment() {

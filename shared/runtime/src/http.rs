@@ -15,6 +15,7 @@ mod prefer;
 mod problem;
 mod server;
 mod text;
+mod wish;
 
 pub use access::Access;
 pub use amount::JsonAmount;
@@ -31,6 +32,7 @@ pub use prefer::Wait;
 pub use problem::{FieldError, FieldFault, Fields, Problem, Refusal};
 pub use server::{HttpServer, Stopping};
 pub use text::{CorrelationId, Form, Text, Words};
+pub use wish::wish;
 
 use crate::actors::Wiring;
 use crate::dead_letters::DeadLetters;

@@ -46,7 +46,8 @@ pub(super) struct PaymentView {
     /// What somebody has to look at, in words.
     #[oai(skip_serializing_if_is_none)]
     attention: Option<String>,
-    /// The same as codes: `CHARGE_WITHOUT_OUTCOME`, `REFUND_WITHOUT_OUTCOME`, `REFUND_REFUSED`, `REQUEST_REFUSED`.
+    /// The same as codes: `CHARGE_WITHOUT_OUTCOME`, `REFUND_WITHOUT_OUTCOME`, `REFUND_REFUSED`, `REFUNDED_TWICE`,
+    /// `REQUEST_REFUSED`.
     #[oai(skip_serializing_if_is_empty, default)]
     attention_reasons: Vec<String>,
     /// What somebody has looked at and resolved.

@@ -153,11 +153,10 @@ fn in_refund_refused(payment: &Payment, input: &Input) -> Decision<Event> {
 
 fn in_refunded(payment: &Payment, input: &Input) -> Decision<Event> {
     match input {
-        Input::OrderCreated { .. }
-        | Input::RefundRequested(_)
-        | Input::Closed(_)
-        | Input::Charged
-        | Input::RefundDone => Decision::Nothing(Nothing::Duplicate),
+        Input::OrderCreated { .. } | Input::RefundRequested(_) | Input::Closed(_) | Input::Charged => {
+            Decision::Nothing(Nothing::Duplicate)
+        }
+        Input::RefundDone => given_back_again(payment),
         // The provider was still being asked when somebody said that the money is back.
         Input::RefundRefused(_) | Input::NoOutcome { .. } => Decision::Nothing(Nothing::Late),
         Input::Declined(_) => unreachable(),
@@ -190,7 +189,7 @@ fn wished(payment: &Payment, wish: &Wish) -> Decision<Event> {
             | Stage::Failed => Decision::Rejected(Rejection::NothingUnderWay),
         },
         Wish::Acknowledge(note) => {
-            if payment.attention.contains_key(&Concern::RequestRefused) {
+            if payment.attention.keys().any(|concern| concern.is_for_people()) {
                 Decision::event(Event::Acknowledged(note.clone()))
             } else if payment.acknowledged.is_some() {
                 Decision::Nothing(Nothing::Duplicate)
@@ -284,7 +283,7 @@ fn declined(payment: &Payment, reason: &str) -> Event {
 fn asked(payment: &Payment, request: &RefundRequest, then: fn(Refund) -> Event) -> Decision<Event> {
     match differs(payment, request) {
         None => Decision::event(then(requested(request))),
-        Some(why) => refuse(payment, why),
+        Some(why) => look(payment, Concern::RequestRefused, why),
     }
 }
 
@@ -292,21 +291,34 @@ fn asked(payment: &Payment, request: &RefundRequest, then: fn(Refund) -> Event) 
 fn named(payment: &Payment, request: &RefundRequest) -> Decision<Event> {
     let unnamed = payment.refund.as_ref().is_some_and(|refund| refund.requested_as.is_none());
     match differs(payment, request) {
-        Some(why) => refuse(payment, why),
+        Some(why) => look(payment, Concern::RequestRefused, why),
         None if unnamed => Decision::event(Event::RefundNamed(request.refund_id.clone())),
         None => Decision::Nothing(Nothing::Duplicate),
     }
 }
 
-/// The answer to a wrong request. One that somebody looks at or has looked at is not shown again, not even when the
-/// topic is read from its beginning.
-fn refuse(payment: &Payment, why: String) -> Decision<Event> {
-    let seen = payment.attention.get(&Concern::RequestRefused);
+/// The answer to a refund by the provider where the money is back already: by its own hand, or by somebody else's who
+/// said so while the provider was still being asked.
+fn given_back_again(payment: &Payment) -> Decision<Event> {
+    match payment.refund.as_ref().and_then(|refund| refund.note.as_ref()) {
+        None => Decision::Nothing(Nothing::Duplicate),
+        Some(note) => {
+            let why =
+                format!("the provider has given the money back, too, which was given back by other means: {note}");
+            look(payment, Concern::RefundedTwice, why)
+        }
+    }
+}
+
+/// Has somebody look at this. What somebody looks at or has looked at is not shown again, not even when the topic is
+/// read from its beginning.
+fn look(payment: &Payment, concern: Concern, why: String) -> Decision<Event> {
+    let seen = payment.attention.get(&concern);
     let known = seen.into_iter().chain(payment.acknowledged.as_ref().map(|acknowledged| &acknowledged.what));
     if known.clone().any(|known| known.contains(&why)) || known.map(String::len).sum::<usize>() > ENOUGH {
         return Decision::Nothing(Nothing::Duplicate);
     }
-    Decision::event(Event::AttentionNeeded(Concern::RequestRefused, why))
+    Decision::event(Event::AttentionNeeded(concern, why))
 }
 
 /// In what a refund request differs from what was charged.

@@ -2,12 +2,13 @@
 
 use super::Event;
 use contracts::{Amount, Contact, Money, OrderId, PaymentId, RefundId, Timestamp};
-use runtime::saga::Named;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use strum::{EnumString, IntoStaticStr, VariantArray};
 
 /// How far a payment has come.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, VariantArray, IntoStaticStr, EnumString)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum Stage {
     /// Never heard of.
     #[default]
@@ -32,38 +33,12 @@ pub enum Stage {
     Refunded,
 }
 
-impl Named for Stage {
-    const ALL: &'static [Self] = &[
-        Stage::Unknown,
-        Stage::RefundHeld,
-        Stage::Closed,
-        Stage::Charging,
-        Stage::ChargingToRefund,
-        Stage::Confirmed,
-        Stage::Failed,
-        Stage::Refunding,
-        Stage::RefundRefused,
-        Stage::Refunded,
-    ];
-
-    fn name(self) -> &'static str {
-        match self {
-            Stage::Unknown => "UNKNOWN",
-            Stage::RefundHeld => "REFUND_HELD",
-            Stage::Closed => "CLOSED",
-            Stage::Charging => "CHARGING",
-            Stage::ChargingToRefund => "CHARGING_TO_REFUND",
-            Stage::Confirmed => "CONFIRMED",
-            Stage::Failed => "FAILED",
-            Stage::Refunding => "REFUNDING",
-            Stage::RefundRefused => "REFUND_REFUSED",
-            Stage::Refunded => "REFUNDED",
-        }
-    }
-}
-
 /// Why somebody has to look at a payment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, VariantArray, IntoStaticStr, EnumString,
+)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum Concern {
     /// The provider keeps giving no outcome of the charge.
     ChargeWithoutOutcome,
@@ -71,24 +46,18 @@ pub enum Concern {
     RefundWithoutOutcome,
     /// The provider has refused the refund.
     RefundRefused,
+    /// The provider has given back what somebody had already given back by other means.
+    RefundedTwice,
     /// A refund was asked for that is not of what was charged. It was not made.
     RequestRefused,
 }
 
-impl Named for Concern {
-    const ALL: &'static [Self] = &[
-        Concern::ChargeWithoutOutcome,
-        Concern::RefundWithoutOutcome,
-        Concern::RefundRefused,
-        Concern::RequestRefused,
-    ];
-
-    fn name(self) -> &'static str {
+impl Concern {
+    /// Whether it is over when somebody has looked at it, and not by itself.
+    pub fn is_for_people(self) -> bool {
         match self {
-            Concern::ChargeWithoutOutcome => "CHARGE_WITHOUT_OUTCOME",
-            Concern::RefundWithoutOutcome => "REFUND_WITHOUT_OUTCOME",
-            Concern::RefundRefused => "REFUND_REFUSED",
-            Concern::RequestRefused => "REQUEST_REFUSED",
+            Concern::RefundedTwice | Concern::RequestRefused => true,
+            Concern::ChargeWithoutOutcome | Concern::RefundWithoutOutcome | Concern::RefundRefused => false,
         }
     }
 }
@@ -121,10 +90,10 @@ pub struct RefundRequest {
     pub reason: String,
 }
 
-/// Refused requests that somebody has looked at.
+/// What somebody has looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Acknowledged {
-    /// What was wrong with them.
+    /// What there was to look at.
     pub what: String,
     /// What there was to say about it.
     pub note: String,
@@ -244,13 +213,14 @@ impl Payment {
         self
     }
 
-    fn acknowledged(mut self, note: &str) -> Payment {
-        let what = self.attention.remove(&Concern::RequestRefused).unwrap_or_default();
+    fn acknowledged(self, note: &str) -> Payment {
         let joined = |before: &str, now: &str| format!("{before}; {now}");
+        let (seen, attention): (BTreeMap<_, _>, _) = self.attention.into_iter().partition(|(of, _)| of.is_for_people());
+        let what = seen.into_values().collect::<Vec<_>>().join("; ");
         let acknowledged = match self.acknowledged {
             Some(before) => Acknowledged { what: joined(&before.what, &what), note: joined(&before.note, note) },
             None => Acknowledged { what, note: note.to_owned() },
         };
-        Payment { acknowledged: Some(acknowledged), ..self }
+        Payment { acknowledged: Some(acknowledged), attention, ..self }
     }
 }

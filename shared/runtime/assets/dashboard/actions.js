@@ -156,8 +156,8 @@ export const resolveRefund = (payment) =>
 export const resolveAttention = (payment) =>
   act(
     {
-      title: "Were the refused refund requests looked at?",
-      text: ["They were of something else than was charged, and no money was moved for them."],
+      title: "Was it looked at?",
+      text: [payment.attention],
       field: reason("What is there to say about it?"),
       button: "Looked at",
     },

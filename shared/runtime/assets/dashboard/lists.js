@@ -173,6 +173,9 @@ export function orderList(context, service, isOwn, status) {
 export const attentionList = (context, service, isOwn) =>
   (service.name === "payment-service" ? paymentList : noticeList)(context, service, isOwn);
 
+// What is over when somebody has looked at it.
+const FOR_PEOPLE = ["REFUNDED_TWICE", "REQUEST_REFUSED"];
+
 function paymentList(context, service, isOwn) {
   const none = "Every payment settles by itself.";
   const open = service.figures.shared("payments_needing_attention") ?? 0;
@@ -184,7 +187,8 @@ function paymentList(context, service, isOwn) {
     return [
       refund && button("Ask the provider again", () => retryRefund(payment).then(done)),
       refund && button("Given back by other means", () => resolveRefund(payment).then(done)),
-      codes.includes("REQUEST_REFUSED") && button("Looked at", () => resolveAttention(payment).then(done)),
+      codes.some((code) => FOR_PEOPLE.includes(code)) &&
+        button("Looked at", () => resolveAttention(payment).then(done)),
       codes.includes("CHARGE_WITHOUT_OUTCOME") &&
         h("span", { class: "hint" }, "It is asked on until the provider answers; look whether the provider is up."),
     ];

@@ -62,7 +62,8 @@ struct AuditEntries {
 impl AuditApi {
     /// Who did what at this service.
     ///
-    /// One entry for every action of a person that changes something, committed with the change. Newest first.
+    /// One entry for every action of those who look after the system that changes something: payments, stock, notices,
+    /// dead letters, parts. Newest first. What becomes of an order, a cancellation included, is in its timeline.
     #[oai(path = "/api/audit", method = "get", tag = "Tag::Operators")]
     async fn list(
         &self,
