@@ -17,12 +17,15 @@ use runtime::store::sql::Table;
 use sea_orm::{EntityTrait, QueryOrder};
 use serde::Deserialize;
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 /// The routes.
 pub struct Api {
     database: Database,
     clock: Arc<dyn Clock>,
+    /// The turn of who changes what is on hand.
+    changing: Semaphore,
 }
 
 #[derive(Tags)]
@@ -263,7 +266,7 @@ impl Api {
 impl Api {
     /// The routes of this service.
     pub fn new(database: Database, clock: Arc<dyn Clock>) -> Self {
-        Api { database, clock }
+        Api { database, clock, changing: Semaphore::new(1) }
     }
 
     async fn change(
@@ -274,6 +277,8 @@ impl Api {
         reason: Option<String>,
     ) -> Result<Json<StockView>, Refusal> {
         let author = Author { caller: caller.clone(), at: self.clock.now(), reason };
+        // One after the other, so that however many there are the journal finds a connection.
+        let _turn = self.changing.acquire().await;
         Ok(Json(change_on_hand(self.database.clone(), product_id, change, author).await?.into()))
     }
 }

@@ -3,9 +3,10 @@
 //! A reservation needs the order's lines and its payment, which come from two services in any order.
 
 use contracts::{Amount, MissingLine, OrderId, Payload, PaymentId, Timestamp, unfillable};
-use runtime::saga::{Decision, Due, Named, Nothing, Saga};
+use runtime::saga::{Decision, Due, Nothing, Saga};
 use serde::{Deserialize, Serialize};
 use std::convert::Infallible;
+use strum::{EnumString, IntoStaticStr, VariantArray};
 
 /// The saga of inventory-service.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -15,7 +16,8 @@ pub struct InventorySaga {
 }
 
 /// How far a reservation has come.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, VariantArray, IntoStaticStr, EnumString)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum Stage {
     /// Never heard of.
     #[default]
@@ -34,32 +36,6 @@ pub enum Stage {
     Released,
     /// The order was closed before anything was held. Final.
     Closed,
-}
-
-impl Named for Stage {
-    const ALL: &'static [Self] = &[
-        Stage::Unknown,
-        Stage::AwaitingPayment,
-        Stage::AwaitingOrder,
-        Stage::Allocating,
-        Stage::Reserved,
-        Stage::Failed,
-        Stage::Released,
-        Stage::Closed,
-    ];
-
-    fn name(self) -> &'static str {
-        match self {
-            Stage::Unknown => "UNKNOWN",
-            Stage::AwaitingPayment => "AWAITING_PAYMENT",
-            Stage::AwaitingOrder => "AWAITING_ORDER",
-            Stage::Allocating => "ALLOCATING",
-            Stage::Reserved => "RESERVED",
-            Stage::Failed => "FAILED",
-            Stage::Released => "RELEASED",
-            Stage::Closed => "CLOSED",
-        }
-    }
 }
 
 /// What an order needs of one product.

@@ -3,7 +3,7 @@
 use crate::saga::{Event, Input, InventorySaga, Line, Stage};
 use contracts::{MissingLine, Timestamp};
 use runtime::audit::{Entry, record};
-use runtime::database::Database;
+use runtime::database::{Database, uncancelled};
 use runtime::http::Caller;
 use runtime::saga::Step;
 use runtime::store::sql::{pages, upsert};
@@ -234,7 +234,7 @@ pub async fn change_on_hand(
     change: Change,
     author: Author,
 ) -> Result<Model, Unchanged> {
-    let work = tokio::spawn(async move {
+    uncancelled(async move {
         let transaction = database.begin().await?;
         if let Change::Set(_) = change {
             // A product that is new gets its row first, so that there is something to lock.
@@ -257,8 +257,8 @@ pub async fn change_on_hand(
         record(&transaction, &author.caller, author.at, entry).await?;
         transaction.commit().await?;
         Ok(changed)
-    });
-    work.await.map_err(|panic| DbErr::Custom(panic.to_string()))?
+    })
+    .await
 }
 
 fn changed(row: Option<Model>, product_id: String, change: Change) -> Result<Model, Unchanged> {

@@ -184,14 +184,11 @@ fn occasions<C: FromIterator<Occasion>>(setting: &str, list: &str) -> Result<C, 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::FromArgMatches;
+    use runtime::config::given;
     use std::collections::BTreeSet;
 
     fn notify(arguments: &[&str]) -> Notify {
-        // Without the environment, which is for programs and not for tests.
-        let command = Notify::augment_args(clap::Command::new("test")).mut_args(|arg| arg.env(None::<&'static str>));
-        let matches = command.get_matches_from(std::iter::once(&"test").chain(arguments));
-        Notify::from_arg_matches(&matches).expect("settings of the right form")
+        given(arguments).expect("settings of the right form")
     }
 
     #[tokio::test]

@@ -57,6 +57,8 @@ pub struct Api {
     pub window: Arc<Semaphore>,
     /// Room for streams.
     pub streams: Arc<Semaphore>,
+    /// Room for those of them that read what they have missed.
+    pub catching_up: Arc<Semaphore>,
 }
 
 /// The routes.
@@ -115,7 +117,11 @@ impl Routes {
         let is_known = claimed == Claimed::Before && self.0.find(ask.order).await?.is_some();
         let replayed = match (is_known, room) {
             (true, _) => true,
-            (false, room) => !self.0.take(&ask, Input::Place(Arc::new(details)), room?).await?.applied,
+            (false, room) => {
+                let taken = self.0.take(&ask, Input::Place(Arc::new(details)), room?).await?;
+                // A commit whose answer was lost is found applied, too, by the request that it was of.
+                claimed == Claimed::Before && !taken.applied
+            }
         };
         let applied = wait.as_ref().map(|(wait, _)| wait.applied());
         let ended = match wait {

@@ -34,11 +34,13 @@ const LONGEST: Duration = Duration::from_secs(2);
 /// How much later than its moment a change is usually committed at most, in milliseconds.
 const OVERLAP: i64 = 2_000;
 /// The same where a commit has to wait for its disk, or for the database to come back, in milliseconds.
-const LATE: i64 = 15_000;
+pub const LATE: i64 = 15_000;
 /// How often a look goes back so far.
 const FAR_EVERY: Duration = Duration::from_secs(5);
 /// Without a look for so long, in milliseconds, the feed begins anew.
 const STALE: i64 = 60_000;
+/// How far back those are told who come back from elsewhere, in milliseconds.
+const LONGEST_AWAY: i64 = 900_000;
 /// Changes that are kept for those who come back.
 const KEPT: usize = 10_000;
 /// Looks that a listener may be behind before its stream ends.
@@ -125,9 +127,10 @@ pub struct Told {
     looking: bool,
 }
 
-/// A little before this position, for those who come from elsewhere.
-pub fn before(position: Position) -> Timestamp {
-    position.at.plus_millis(-LATE)
+/// A little before this position, for those who come from elsewhere. Who was away for very long has missed what is not
+/// told any more.
+pub fn before(position: Position, now: Timestamp) -> Timestamp {
+    position.at.plus_millis(-LATE).max(now.plus_millis(-LONGEST_AWAY))
 }
 
 impl Feed {

@@ -67,6 +67,7 @@ pub fn start(ports: Ports, saga: OrderSaga, limit: u64) -> Starting<'static> {
             limit,
             window: Arc::new(Semaphore::new(api::WINDOW)),
             streams: Arc::new(Semaphore::new(api::STREAMS)),
+            catching_up: Arc::new(Semaphore::new(1)),
         }));
         let about = "Takes orders over HTTP and sees them through payment and stock to their end.";
         Running::service(ports, wiring, own, about, routes).await

@@ -5,9 +5,10 @@ mod history;
 pub use history::{Cause, Passage};
 
 use contracts::{Contact, Money as Amount, OrderId, OrderLine, Payload, Reason, Timestamp};
-use runtime::saga::{Decision, Due, Named, Nothing, Rejection, Saga};
+use runtime::saga::{Decision, Due, Nothing, Rejection, Saga};
 use std::convert::Infallible;
 use std::sync::Arc;
+use strum::{EnumString, IntoStaticStr, VariantArray};
 
 /// The saga of order-service, with how long an order waits for each step, in milliseconds; none is for ever.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,7 +20,8 @@ pub struct OrderSaga {
 }
 
 /// How far an order has come.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, VariantArray, IntoStaticStr, EnumString)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum Stage {
     /// Never heard of.
     #[default]
@@ -36,30 +38,9 @@ pub enum Stage {
     Cancelled,
 }
 
-impl Named for Stage {
-    const ALL: &'static [Self] = &[
-        Stage::Unknown,
-        Stage::AwaitingPayment,
-        Stage::AwaitingInventory,
-        Stage::Confirmed,
-        Stage::Failed,
-        Stage::Cancelled,
-    ];
-
-    fn name(self) -> &'static str {
-        match self {
-            Stage::Unknown => "UNKNOWN",
-            Stage::AwaitingPayment => "AWAITING_PAYMENT",
-            Stage::AwaitingInventory => "AWAITING_INVENTORY",
-            Stage::Confirmed => "CONFIRMED",
-            Stage::Failed => "FAILED",
-            Stage::Cancelled => "CANCELLED",
-        }
-    }
-}
-
 /// What is known of the customer's money. It follows the stage and never decides it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, VariantArray, IntoStaticStr, EnumString)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum Money {
     /// The payment has not been heard of.
     #[default]
@@ -72,20 +53,6 @@ pub enum Money {
     RefundDue,
     /// The total was given back.
     Refunded,
-}
-
-impl Named for Money {
-    const ALL: &'static [Self] = &[Money::Unknown, Money::None, Money::Charged, Money::RefundDue, Money::Refunded];
-
-    fn name(self) -> &'static str {
-        match self {
-            Money::Unknown => "UNKNOWN",
-            Money::None => "NONE",
-            Money::Charged => "CHARGED",
-            Money::RefundDue => "REFUND_DUE",
-            Money::Refunded => "REFUNDED",
-        }
-    }
 }
 
 /// What a customer ordered.

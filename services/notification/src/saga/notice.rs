@@ -3,9 +3,25 @@
 use contracts::Money;
 use runtime::saga::Named;
 use serde::{Deserialize, Serialize};
+use strum::{EnumString, IntoStaticStr, VariantArray};
 
 /// What a customer is told of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    VariantArray,
+    IntoStaticStr,
+    EnumString,
+)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Occasion {
     /// The order is on its way.
@@ -18,22 +34,24 @@ pub enum Occasion {
     PaymentRefunded,
 }
 
-impl Named for Occasion {
-    const ALL: &'static [Self] =
-        &[Occasion::OrderConfirmed, Occasion::OrderFailed, Occasion::OrderCancelled, Occasion::PaymentRefunded];
-
-    fn name(self) -> &'static str {
-        match self {
-            Occasion::OrderConfirmed => "ORDER_CONFIRMED",
-            Occasion::OrderFailed => "ORDER_FAILED",
-            Occasion::OrderCancelled => "ORDER_CANCELLED",
-            Occasion::PaymentRefunded => "PAYMENT_REFUNDED",
-        }
-    }
-}
-
 /// A way to the customer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    VariantArray,
+    IntoStaticStr,
+    EnumString,
+)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Channel {
     /// The service's log, always.
@@ -45,20 +63,9 @@ pub enum Channel {
     Webhook,
 }
 
-impl Named for Channel {
-    const ALL: &'static [Self] = &[Channel::Log, Channel::Email, Channel::Webhook];
-
-    fn name(self) -> &'static str {
-        match self {
-            Channel::Log => "LOG",
-            Channel::Email => "EMAIL",
-            Channel::Webhook => "WEBHOOK",
-        }
-    }
-}
-
 /// How far a notice has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, VariantArray, IntoStaticStr, EnumString)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Status {
     /// It is to be sent.
@@ -69,19 +76,6 @@ pub enum Status {
     Failed,
     /// It was overtaken by a cancellation, and is not sent.
     Superseded,
-}
-
-impl Named for Status {
-    const ALL: &'static [Self] = &[Status::Pending, Status::Sent, Status::Failed, Status::Superseded];
-
-    fn name(self) -> &'static str {
-        match self {
-            Status::Pending => "PENDING",
-            Status::Sent => "SENT",
-            Status::Failed => "FAILED",
-            Status::Superseded => "SUPERSEDED",
-        }
-    }
 }
 
 /// What tells the notices of one order apart.

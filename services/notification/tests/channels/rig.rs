@@ -1,7 +1,6 @@
 //! Notification-service on embedded parts.
 
 use anyhow::{Context, Result, bail};
-use clap::FromArgMatches;
 use contracts::{
     Contact, Envelope, Money, OrderCancelled, OrderConfirmed, OrderId, Payload, PaymentId, PaymentRefunded, RefundId,
     Status,
@@ -11,6 +10,7 @@ use notification_service::config::Notify;
 use reqwest::{Client, StatusCode};
 use runtime::actors::consumer::Attempts;
 use runtime::clock::{Clock, SystemClock};
+use runtime::config::given;
 use runtime::database::{Database, DatabaseSettings};
 use runtime::event_log::embedded::EmbeddedLog;
 use runtime::event_log::{EventLog, NewRecord};
@@ -151,11 +151,8 @@ impl Rig {
 }
 
 async fn run(directory: &TempDir, log: &Arc<EmbeddedLog>, settings: &[&str]) -> Result<(Runtime, Running)> {
-    // Without the environment, which is for programs and not for tests.
-    let command = <Notify as clap::Args>::augment_args(clap::Command::new("test"));
-    let command = command.mut_args(|arg| arg.env(None::<&'static str>));
-    let usual = ["test", "--webhook-secret", SECRET, "--notify-retry-interval-ms", "10"];
-    let notify = Notify::from_arg_matches(&command.try_get_matches_from(usual.iter().chain(settings))?)?;
+    let notify: Notify =
+        given(&[&["--webhook-secret", SECRET, "--notify-retry-interval-ms", "10"], settings].concat())?;
     let (path, log) = (directory.path().join("notification.sqlite"), Arc::clone(log));
     let runtime = Runtime::new()?;
     let started = runtime.spawn(async move {

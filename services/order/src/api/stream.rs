@@ -2,7 +2,7 @@
 
 use super::Api;
 use super::view::{OrderChange, OrderStatus, OrderView};
-use crate::feed::{FeedMessage, Listening, Position, before};
+use crate::feed::{FeedMessage, LATE, Listening, Position, before};
 use crate::store::changes::{Change, changes, next_page};
 use contracts::{OrderId, Timestamp};
 use futures::stream::{BoxStream, StreamExt, iter, once, unfold};
@@ -19,7 +19,7 @@ use std::collections::HashMap;
 use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, broadcast};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast};
 
 /// Streams at a time; more are told to come back.
 pub(crate) const STREAMS: usize = 2_000;
@@ -28,7 +28,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// The pause before asking a database again that did not answer.
 const AGAIN: Duration = Duration::from_secs(1);
 /// Changes that a stream remembers having read from the database.
-const REMEMBERED: usize = 100_000;
+const REMEMBERED: usize = 10_000;
 
 /// A stream of items with their ids.
 pub(super) type Stream<T> = EventStream<BoxStream<'static, T>>;
@@ -99,11 +99,17 @@ fn view(change: &Change) -> OrderChange {
     }
 }
 
-/// What has changed in the database since this moment, and then what comes.
-fn caught_up(database: Database, from: Timestamp, live: broadcast::Receiver<Look>) -> BoxStream<'static, Arc<Change>> {
+/// What has changed in the database since this moment, and then what comes. Those who catch up read one after the other,
+/// page by page, so that other callers find a connection.
+fn caught_up(
+    (database, turn): (Database, Arc<Semaphore>),
+    from: Timestamp,
+    live: broadcast::Receiver<Look>,
+) -> BoxStream<'static, Arc<Change>> {
     let pages = unfold(Some(None), move |page| {
-        let database = database.clone();
+        let (database, turn) = (database.clone(), Arc::clone(&turn));
         async move {
+            let _turn = turn.acquire().await.ok()?;
             // A stream that ends is taken up again by its client.
             let read = changes(&database, from, page?).await.ok()?;
             let next = next_page(&read).map(Some);
@@ -111,14 +117,17 @@ fn caught_up(database: Database, from: Timestamp, live: broadcast::Receiver<Look
         }
     });
     // What was read may come once more, but soon.
-    let mut read: HashMap<OrderId, i64> = HashMap::new();
+    let (mut read, mut last): (HashMap<OrderId, i64>, _) = (HashMap::new(), Timestamp::default());
     let fresh = move |change: &Arc<Change>| {
         let fresh = read.get(&change.order).is_none_or(|version| *version < change.version);
-        if change.n == 0 {
+        if change.n > 0 && change.at > last.plus_millis(2 * LATE) {
+            read = HashMap::new();
+        } else if change.n == 0 {
             if read.len() >= REMEMBERED {
                 read.clear();
             }
             read.insert(change.order, change.version);
+            last = change.at;
         }
         ready(fresh)
     };
@@ -136,7 +145,10 @@ impl Api {
         let place = self.stream_place()?;
         let Listening { missed, live, run } = self.listen(since).await?;
         let changes = match (missed, since) {
-            (None, Some(since)) => caught_up(self.database.clone(), before(since), live),
+            (None, Some(since)) => {
+                let from = before(since, self.wiring.clock.now());
+                caught_up((self.database.clone(), Arc::clone(&self.catching_up)), from, live)
+            }
             (missed, _) => {
                 let missed = iter(missed.unwrap_or_default());
                 missed.chain(looks(live).flat_map(|look| iter(look.to_vec()))).boxed()

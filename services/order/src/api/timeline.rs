@@ -113,7 +113,7 @@ fn entries_of(
     };
     let (before, after) = ((stage, money), (passage.stage, passage.money));
     let mut entries = vec![match (cause, cause.event_type()) {
-        (_, Some(event)) => entry(EntryKind::Event, sender(event), event.name(), Some(input), before),
+        (_, Some(event)) => entry(EntryKind::Event, event.sender(), event.name(), Some(input), before),
         (Cause::Placed | Cause::CancelRequested, None) => {
             entry(EntryKind::Request, OrderSaga::SERVICE, cause.name(), None, before)
         }
@@ -140,19 +140,6 @@ fn told(stage: Stage) -> Option<EventType> {
     }
 }
 
-fn sender(event: EventType) -> &'static str {
-    match event {
-        EventType::OrderCreated | EventType::OrderConfirmed | EventType::OrderFailed | EventType::OrderCancelled => {
-            OrderSaga::SERVICE
-        }
-        EventType::PaymentConfirmed | EventType::PaymentFailed | EventType::PaymentRefunded => "payment-service",
-        EventType::InventoryReserved
-        | EventType::InventoryFailed
-        | EventType::InventoryReleased
-        | EventType::PaymentRefundRequested => "inventory-service",
-    }
-}
-
 fn coming(order: &Order) -> Vec<ComingStep> {
     use EventType::{
         InventoryFailed, InventoryReleased, InventoryReserved, OrderConfirmed, PaymentConfirmed, PaymentFailed,
@@ -160,7 +147,7 @@ fn coming(order: &Order) -> Vec<ComingStep> {
     };
     let deadline = order.deadline.map(|deadline| deadline.to_string());
     let step = |events: &[EventType], deadline: Option<String>| ComingStep {
-        service: events.first().map_or("", |event| sender(*event)).to_owned(),
+        service: events.first().map_or("", |event| event.sender()).to_owned(),
         events: events.iter().map(|event| event.name().to_owned()).collect(),
         deadline,
     };

@@ -2,10 +2,11 @@
 
 use super::{Input, Money, Stage};
 use contracts::{EventType, Timestamp};
-use runtime::saga::Named;
+use strum::{EnumString, IntoStaticStr, VariantArray};
 
 /// What brought an order a step further, or was heard of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray, IntoStaticStr, EnumString)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum Cause {
     /// A customer ordered.
     Placed,
@@ -20,16 +21,20 @@ pub enum Cause {
     /// `inventory.failed`
     InventoryFailed,
     /// `payment.refund.requested`
+    #[strum(serialize = "PAYMENT_REFUND_REQUESTED")]
     RefundRequested,
     /// `payment.refunded`
     PaymentRefunded,
     /// `inventory.released`
     InventoryReleased,
     /// The payment's answer did not come in time.
+    #[strum(serialize = "PAYMENT_DEADLINE_PASSED")]
     PaymentOverdue,
     /// The stock's answer did not come in time.
+    #[strum(serialize = "INVENTORY_DEADLINE_PASSED")]
     InventoryOverdue,
     /// The log was away, so the order waits longer.
+    #[strum(serialize = "DEADLINE_MOVED")]
     LogWasAway,
 }
 
@@ -67,40 +72,6 @@ impl Cause {
             | Cause::PaymentOverdue
             | Cause::InventoryOverdue
             | Cause::LogWasAway => None,
-        }
-    }
-}
-
-impl Named for Cause {
-    const ALL: &'static [Self] = &[
-        Cause::Placed,
-        Cause::CancelRequested,
-        Cause::PaymentConfirmed,
-        Cause::PaymentFailed,
-        Cause::InventoryReserved,
-        Cause::InventoryFailed,
-        Cause::RefundRequested,
-        Cause::PaymentRefunded,
-        Cause::InventoryReleased,
-        Cause::PaymentOverdue,
-        Cause::InventoryOverdue,
-        Cause::LogWasAway,
-    ];
-
-    fn name(self) -> &'static str {
-        match self {
-            Cause::Placed => "PLACED",
-            Cause::CancelRequested => "CANCEL_REQUESTED",
-            Cause::PaymentConfirmed => "PAYMENT_CONFIRMED",
-            Cause::PaymentFailed => "PAYMENT_FAILED",
-            Cause::InventoryReserved => "INVENTORY_RESERVED",
-            Cause::InventoryFailed => "INVENTORY_FAILED",
-            Cause::RefundRequested => "PAYMENT_REFUND_REQUESTED",
-            Cause::PaymentRefunded => "PAYMENT_REFUNDED",
-            Cause::InventoryReleased => "INVENTORY_RELEASED",
-            Cause::PaymentOverdue => "PAYMENT_DEADLINE_PASSED",
-            Cause::InventoryOverdue => "INVENTORY_DEADLINE_PASSED",
-            Cause::LogWasAway => "DEADLINE_MOVED",
         }
     }
 }

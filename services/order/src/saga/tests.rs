@@ -1,6 +1,7 @@
 use super::*;
 use contracts::EventType;
 use proptest::prelude::*;
+use runtime::saga::Named;
 use std::fmt::Write;
 use testkit::{Row, Story, golden, table};
 

@@ -14,7 +14,7 @@ use runtime::store::StoreError;
 use runtime::store::sql::padded;
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{OnConflict, Order, Query};
-use sea_orm::{ActiveValue::Set, DbErr};
+use sea_orm::{DbErr, IntoActiveModel};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -138,17 +138,7 @@ impl Claims {
         let mut firsts: Vec<&Model> = asked.iter().collect();
         firsts.sort_by_key(|row| row.claim_id);
         firsts.dedup_by_key(|row| row.claim_id);
-        let rows = firsts.into_iter().cloned().map(|row| ActiveModel {
-            claim_id: Set(row.claim_id),
-            caller: Set(row.caller),
-            operation: Set(row.operation),
-            key: Set(row.key),
-            fingerprint: Set(row.fingerprint),
-            order_id: Set(row.order_id),
-            request_id: Set(row.request_id),
-            correlation_id: Set(row.correlation_id),
-            created_at: Set(row.created_at),
-        });
+        let rows = firsts.into_iter().cloned().map(Model::into_active_model);
         let ignore = OnConflict::column(Column::ClaimId).do_nothing().to_owned();
         Entity::insert_many(rows).on_conflict(ignore).exec_without_returning(self.database.writer()).await?;
         let ids = padded(asked.iter().map(|row| row.claim_id).collect());
