@@ -5,6 +5,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use reqwest::{Client, Method, Response};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
+use strum::{IntoStaticStr, VariantArray};
 
 /// How long an order may take to become final in a test, on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -17,16 +18,27 @@ pub struct Api {
 }
 
 /// Which service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, VariantArray, IntoStaticStr)]
 pub enum Service {
     /// order-service
+    #[strum(serialize = "order-service")]
     Order,
     /// payment-service
+    #[strum(serialize = "payment-service")]
     Payment,
     /// inventory-service
+    #[strum(serialize = "inventory-service")]
     Inventory,
     /// notification-service
+    #[strum(serialize = "notification-service")]
     Notification,
+}
+
+impl Service {
+    /// Its name, which is its consumer group.
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
 }
 
 /// The published example order.

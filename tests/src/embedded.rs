@@ -1,17 +1,19 @@
 //! The whole system on embedded parts, in this process.
 
 use crate::api::Api;
-use crate::audit::Databases;
+use crate::audit::{Audited, Databases};
 use crate::topics::{check_against, check_fields, event_topics, read_all};
 use anyhow::Result;
 use migrations::EventLogMigrator;
 use order_system::System;
 use order_system::config::RunSettings;
 use runtime::clock::SystemClock;
+use runtime::config::AccessSettings;
 use runtime::database::{Database, DatabaseSettings};
 use runtime::event_log::Record;
 use runtime::event_log::embedded::EmbeddedLog;
 use runtime::program::Stop;
+use sea_orm::{EntityTrait, PaginatorTrait};
 use std::sync::Arc;
 use tempfile::TempDir;
 
@@ -41,13 +43,25 @@ impl Embedded {
         Ok(Embedded { directory, settings, system, api })
     }
 
-    /// Audits the databases, stops the system, and then audits the topics against them.
-    pub async fn finish(self) -> Result<()> {
-        self.finish_with_records().await.map(drop)
+    /// The same, with an access that asks who one is.
+    pub async fn guarded(set: impl FnOnce(&mut AccessSettings)) -> Result<Self> {
+        Self::start_with(|settings| set(&mut settings.common.access)).await
     }
 
-    /// The same, and returns what is on the topics.
-    pub async fn finish_with_records(self) -> Result<Vec<Record>> {
+    /// Stops the system.
+    pub async fn stop(self) {
+        self.system.stop().await;
+    }
+
+    /// Stops the system, and counts the orders that it has.
+    pub async fn orders(self) -> Result<u64> {
+        self.system.stop().await;
+        let orders = Database::open(&self.settings.databases()?[0]).await?;
+        Ok(order_service::store::Entity::find().count(&orders.read).await?)
+    }
+
+    /// Audits the databases.
+    pub async fn audit(&self) -> Result<Audited> {
         let [a, b, c, d] = self.settings.databases()?;
         let databases = Databases([
             Database::open(&a).await?,
@@ -55,7 +69,17 @@ impl Embedded {
             Database::open(&c).await?,
             Database::open(&d).await?,
         ]);
-        let books = databases.audit(&[]).await?;
+        databases.audit(&[]).await
+    }
+
+    /// Audits the databases, stops the system, and then audits the topics against them.
+    pub async fn finish(self) -> Result<()> {
+        self.finish_with_records().await.map(drop)
+    }
+
+    /// The same, and returns what is on the topics.
+    pub async fn finish_with_records(self) -> Result<Vec<Record>> {
+        let books = self.audit().await?;
         self.system.stop().await;
         let file = DatabaseSettings::Sqlite(self.directory.path().join("events.sqlite"));
         let database = Database::open(&file).await?;

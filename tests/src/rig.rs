@@ -3,6 +3,7 @@
 use anyhow::Result;
 use async_trait::async_trait;
 use contracts::{OrderId, Payload, Timestamp, event_id};
+use futures::future::BoxFuture;
 use migrations::EventLogMigrator;
 use order_service::saga::{Details, Input};
 use ractor::{Actor, ActorRef};
@@ -272,6 +273,43 @@ impl<S: Saga> Store<S> for NullStore {
 
     async fn backlog(&self) -> Result<Backlog, StoreError> {
         Ok(Backlog::default())
+    }
+}
+
+/// A store that keeps what it is given, and may say something else about it, or nothing.
+pub struct FaultyStore<R> {
+    /// The real one.
+    pub store: R,
+    /// What stands between a commit and its outcome: an error is told instead.
+    pub told: Box<dyn Fn() -> BoxFuture<'static, Result<(), StoreError>> + Send + Sync>,
+}
+
+#[async_trait]
+impl<S: Saga, R: Store<S>> Store<S> for FaultyStore<R> {
+    async fn load(&self, orders: &[OrderId]) -> Result<Vec<Loaded<S>>, StoreError> {
+        self.store.load(orders).await
+    }
+
+    async fn commit(&self, steps: &[Step<S>], sent: &[OutboxKey]) -> Result<Vec<Verdict<S>>, StoreError> {
+        let verdicts = self.store.commit(steps, sent).await?;
+        (self.told)().await.map(|()| verdicts)
+    }
+
+    async fn unsent(&self, after: Option<OutboxKey>, limit: u64) -> Result<Vec<Outgoing>, StoreError> {
+        self.store.unsent(after, limit).await
+    }
+
+    async fn due(
+        &self,
+        now: Timestamp,
+        after: Option<(Timestamp, OrderId)>,
+        limit: u64,
+    ) -> Result<Vec<Overdue>, StoreError> {
+        self.store.due(now, after, limit).await
+    }
+
+    async fn backlog(&self) -> Result<Backlog, StoreError> {
+        self.store.backlog().await
     }
 }
 

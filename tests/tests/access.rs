@@ -6,8 +6,9 @@ use aws_lc_rs::rsa;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use e2e::api::Service;
-use e2e::guarded::{AUDIENCE, Guarded, ISSUER, claims, hs256, token};
+use e2e::api::{Service, example};
+use e2e::embedded::Embedded;
+use e2e::tokens::{AUDIENCE, ISSUER, claims, hs256, token};
 use futures::future::join_all;
 use reqwest::{Method, RequestBuilder, Response};
 use runtime::config::{Auth, Secret};
@@ -18,6 +19,21 @@ use tokio::net::TcpListener;
 
 const ORDER: &str = "/api/orders/018f4e2a-7b1c-7000-8000-000000000001";
 const WORTHLESS: &str = "the credential is not accepted";
+
+fn get(guarded: &Embedded, service: Service, path: &str) -> RequestBuilder {
+    guarded.api.request(Method::GET, service, path)
+}
+
+/// Asks for the stock with this token or key.
+async fn ask(guarded: &Embedded, credential: &str) -> Result<Response> {
+    Ok(get(guarded, Service::Inventory, "/api/stock").bearer_auth(credential).send().await?)
+}
+
+/// Places an order with this token or key.
+async fn place(guarded: &Embedded, credential: &str) -> Result<Response> {
+    let request = guarded.api.request(Method::POST, Service::Order, "/api/orders").json(&example());
+    Ok(request.bearer_auth(credential).send().await?)
+}
 
 /// A 401 says how to do it right, and of what was wrong nothing but this.
 async fn assert_unknown(reply: Response, detail: &str, case: &str) -> Result<()> {
@@ -46,7 +62,7 @@ async fn a_key_opens_what_its_role_may() -> Result<()> {
     let digest: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
     let shop = "shop:customers-own-key-1:customer:cust-1";
     std::fs::write(&keys, format!("{shop}\nbatch:services-own-key-1:service\nops:sha256:{digest}:operator\n"))?;
-    let guarded = Guarded::start(|access| {
+    let guarded = Embedded::guarded(|access| {
         access.auth = Some(Auth::ApiKey);
         access.api_keys_file = Some(keys.path().to_owned());
     })
@@ -87,20 +103,20 @@ async fn a_key_opens_what_its_role_may() -> Result<()> {
     }
 
     let [_, customer, service, _] = callers;
-    let asked = || guarded.get(Service::Inventory, "/api/stock");
+    let asked = || get(&guarded, Service::Inventory, "/api/stock");
     assert_eq!(asked().header("X-API-Key", service).send().await?.status(), 200);
     assert_eq!(asked().basic_auth("batch", Some(service)).header("X-API-Key", service).send().await?.status(), 200);
     for wrong in ["operators-own-key-2", "operators-own-key", "ops", &digest, "x"] {
         assert_unknown(asked().header("X-API-Key", wrong).send().await?, WORTHLESS, wrong).await?;
-        assert_unknown(guarded.ask(wrong).await?, WORTHLESS, wrong).await?;
-        assert_unknown(guarded.place(wrong).await?, WORTHLESS, wrong).await?;
+        assert_unknown(ask(&guarded, wrong).await?, WORTHLESS, wrong).await?;
+        assert_unknown(place(&guarded, wrong).await?, WORTHLESS, wrong).await?;
     }
     let document = guarded.api.get(Service::Order, "/openapi.json").await?;
     assert_eq!(document["paths"]["/api/orders"]["post"]["security"], json!([{"bearer": []}, {"apiKey": []}]));
-    let page = guarded.get(Service::Order, "/docs").send().await?.text().await?;
+    let page = get(&guarded, Service::Order, "/docs").send().await?.text().await?;
     assert!(page.contains("\"securitySchemes\""), "Swagger UI can authorize");
     assert_eq!(document["paths"]["/health/live"]["get"]["security"], Value::Null);
-    assert_eq!(guarded.place(customer).await?.status(), 202);
+    assert_eq!(place(&guarded, customer).await?.status(), 202);
     assert_eq!(guarded.orders().await?, 1, "only the order of somebody who is known");
     Ok(())
 }
@@ -176,7 +192,7 @@ async fn a_token_opens_what_its_issuer_says_and_a_wrong_one_nothing() -> Result<
     let address = listener.local_addr()?;
     // Nobody answers there yet: the issuer starts after us.
     drop(listener);
-    let guarded = Guarded::start(|access| {
+    let guarded = Embedded::guarded(|access| {
         access.auth = Some(Auth::Jwt);
         access.jwt_issuer = Some(ISSUER.into());
         access.jwt_audience = Some(AUDIENCE.into());
@@ -185,12 +201,12 @@ async fn a_token_opens_what_its_issuer_says_and_a_wrong_one_nothing() -> Result<
     .await?;
 
     let good = issuer.good(&claims(json!({})));
-    let undecided = guarded.ask(&good).await?;
+    let undecided = ask(&guarded, &good).await?;
     assert_eq!(undecided.status(), 503);
     assert!(undecided.headers().contains_key("retry-after"));
     serve(TcpListener::bind(address).await?, issuer.keys());
     let started = Instant::now();
-    while guarded.ask(&good).await?.status() != 200 {
+    while ask(&guarded, &good).await?.status() != 200 {
         ensure!(started.elapsed() < Duration::from_secs(60), "the keys are not asked for again");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -204,22 +220,22 @@ async fn a_token_opens_what_its_issuer_says_and_a_wrong_one_nothing() -> Result<
             token(&json!({"alg": "EdDSA", "kid": "ed"}), &all, |text| issuer.eddsa(text)),
         ];
         for token in signed {
-            assert_eq!(guarded.ask(&token).await?.status(), status, "{role}");
+            assert_eq!(ask(&guarded, &token).await?.status(), status, "{role}");
         }
     }
     for other in [json!({"aud": ["other", AUDIENCE]}), json!({"exp": -5}), json!({"nbf": -600})] {
-        assert_eq!(guarded.ask(&issuer.good(&claims(other.clone()))).await?.status(), 200, "{other}");
+        assert_eq!(ask(&guarded, &issuer.good(&claims(other.clone()))).await?.status(), 200, "{other}");
     }
 
     for (name, token) in worthless(&issuer) {
-        assert_unknown(guarded.ask(&token).await?, WORTHLESS, name).await?;
-        assert_unknown(guarded.place(&token).await?, WORTHLESS, name).await?;
-        let order = guarded.get(Service::Order, ORDER).bearer_auth(&token).send().await?;
+        assert_unknown(ask(&guarded, &token).await?, WORTHLESS, name).await?;
+        assert_unknown(place(&guarded, &token).await?, WORTHLESS, name).await?;
+        let order = get(&guarded, Service::Order, ORDER).bearer_auth(&token).send().await?;
         assert_unknown(order, WORTHLESS, name).await?;
     }
     let expired = issuer.good(&claims(json!({"exp": -3600})));
-    assert_unknown(guarded.ask(&expired).await?, "the token has expired", "expired").await?;
-    let missing = guarded.get(Service::Inventory, "/api/stock").header("X-API-Key", "a-key-of-some-length");
+    assert_unknown(ask(&guarded, &expired).await?, "the token has expired", "expired").await?;
+    let missing = get(&guarded, Service::Inventory, "/api/stock").header("X-API-Key", "a-key-of-some-length");
     let detail = "this needs a token, as Authorization: Bearer <token>";
     assert_unknown(missing.send().await?, detail, "no token").await?;
     assert_eq!(guarded.orders().await?, 0, "a request without a good token left an order");
@@ -274,7 +290,7 @@ fn worthless(issuer: &Issuer) -> Vec<(&'static str, String)> {
 #[tokio::test]
 async fn a_shared_secret_signs_tokens_too() -> Result<()> {
     let secret = "a secret of at least 32 bytes, or more";
-    let guarded = Guarded::start(|access| {
+    let guarded = Embedded::guarded(|access| {
         access.auth = Some(Auth::Jwt);
         access.jwt_issuer = Some(ISSUER.into());
         access.jwt_audience = Some(AUDIENCE.into());
@@ -291,9 +307,9 @@ async fn a_shared_secret_signs_tokens_too() -> Result<()> {
         ("a key that it has not", Issuer::new()?.good(&all), 401),
     ];
     for (name, token, status) in rows {
-        assert_eq!(guarded.ask(&token).await?.status(), status, "{name}");
+        assert_eq!(ask(&guarded, &token).await?.status(), status, "{name}");
     }
-    guarded.system.stop().await;
+    guarded.stop().await;
     Ok(())
 }
 
@@ -309,14 +325,14 @@ fn with_status(status: u16, replies: Vec<Response>) -> Vec<Response> {
 
 #[tokio::test]
 async fn who_asks_too_often_is_told_when_to_come_back() -> Result<()> {
-    let guarded = Guarded::start(|access| {
+    let guarded = Embedded::guarded(|access| {
         access.auth = Some(Auth::ApiKey);
         access.api_keys = Some(Secret::from("a:first-callers-key:service,b:second-callers-key:service".to_owned()));
         access.rate_limit_per_second = 1;
         access.rate_limit_burst = Some(10);
     })
     .await?;
-    let stock = |key: &'static str| guarded.get(Service::Inventory, "/api/stock").bearer_auth(key);
+    let stock = |key: &'static str| get(&guarded, Service::Inventory, "/api/stock").bearer_auth(key);
     let refused = with_status(429, at_once(100, || stock("first-callers-key")).await?);
     assert!((1..=90).contains(&refused.len()), "{} of 100 were refused", refused.len());
     for refused in refused {
@@ -324,24 +340,25 @@ async fn who_asks_too_often_is_told_when_to_come_back() -> Result<()> {
         let problem: Value = refused.json().await?;
         assert_eq!(problem["type"], "urn:order-system:problem:too-many-requests", "{problem}");
     }
-    assert_eq!(guarded.ask("second-callers-key").await?.status(), 200, "another caller is not");
-    let open = at_once(50, || guarded.get(Service::Inventory, "/health/live").bearer_auth("first-callers-key")).await?;
+    assert_eq!(ask(&guarded, "second-callers-key").await?.status(), 200, "another caller is not");
+    let open =
+        at_once(50, || get(&guarded, Service::Inventory, "/health/live").bearer_auth("first-callers-key")).await?;
     assert_eq!(with_status(200, open).len(), 50, "what is open has no limit");
     // Who is not known is counted by its address, so that keys cannot be tried out.
     let guesses = with_status(401, at_once(100, || stock("a-key-that-is-tried")).await?);
     assert!((10..100).contains(&guesses.len()), "{} of 100 guesses were looked at", guesses.len());
-    guarded.system.stop().await;
+    guarded.stop().await;
     Ok(())
 }
 
 #[tokio::test]
 async fn without_names_the_address_is_counted() -> Result<()> {
-    let guarded = Guarded::start(|access| access.rate_limit_per_second = 1).await?;
-    let served = with_status(200, at_once(50, || guarded.get(Service::Inventory, "/api/stock")).await?);
+    let guarded = Embedded::guarded(|access| access.rate_limit_per_second = 1).await?;
+    let served = with_status(200, at_once(50, || get(&guarded, Service::Inventory, "/api/stock")).await?);
     assert!((2..50).contains(&served.len()), "{} of 50 were served", served.len());
     let document = guarded.api.get(Service::Inventory, "/openapi.json").await?;
     let first = document["paths"]["/api/stock"]["get"]["security"].get(0).context("ways to show who one is")?;
     assert_eq!(first, &json!({}), "nobody needs to show who it is");
-    guarded.system.stop().await;
+    guarded.stop().await;
     Ok(())
 }

@@ -1,13 +1,9 @@
 //! Bad requests: each gets its status and a problem that names what is wrong, and leaves nothing behind.
 
 use anyhow::{Context, Result};
-use e2e::api::{Api, Service, example};
-use order_system::System;
-use order_system::config::RunSettings;
+use e2e::api::{Service, example};
+use e2e::embedded::Embedded;
 use reqwest::Method;
-use runtime::database::Database;
-use runtime::program::Stop;
-use sea_orm::{EntityTrait, PaginatorTrait};
 use serde_json::{Value, json};
 
 /// The example with one field changed.
@@ -30,11 +26,8 @@ fn without(field: &str) -> String {
 
 #[tokio::test]
 async fn every_bad_order_is_refused_by_name_and_leaves_nothing() -> Result<()> {
-    let directory = tempfile::tempdir()?;
-    let settings = RunSettings::embedded(directory.path().to_owned());
-    let system = System::start(&settings, None, &Stop::default()).await?;
-    system.ready().await;
-    let api = Api::new(system.urls());
+    let embedded = Embedded::start().await?;
+    let api = &embedded.api;
 
     let line = json!({"productId": "P1", "quantity": 1, "unitPrice": 1});
     // What is sent, the status, and the field that is named.
@@ -143,18 +136,14 @@ async fn every_bad_order_is_refused_by_name_and_leaves_nothing() -> Result<()> {
     let reply = api.request(Method::POST, Service::Order, cancel).json(&json!([])).send().await?;
     assert_eq!(reply.status(), 422, "an array is no body");
 
-    system.stop().await;
-    let orders = Database::open(&settings.databases()?[0]).await?;
-    assert_eq!(order_service::store::Entity::find().count(&orders.read).await?, 0, "a refused request left an order");
+    assert_eq!(embedded.orders().await?, 0, "a refused request left an order");
     Ok(())
 }
 
 #[tokio::test]
 async fn amounts_are_kept_to_the_last_place() -> Result<()> {
-    let directory = tempfile::tempdir()?;
-    let system = System::start(&RunSettings::embedded(directory.path().to_owned()), None, &Stop::default()).await?;
-    system.ready().await;
-    let api = Api::new(system.urls());
+    let embedded = Embedded::start().await?;
+    let api = &embedded.api;
     for total in ["12345678901234.5678", "922337203685477.5807", "0.01", "100", "1e3"] {
         let body = with_total(total).replace("49.99", "0");
         let request =
@@ -164,6 +153,6 @@ async fn amounts_are_kept_to_the_last_place() -> Result<()> {
         let order = api.until_final(id).await?;
         assert_eq!(order["totalAmount"].to_string(), total.replace("1e3", "1000"));
     }
-    system.stop().await;
+    embedded.stop().await;
     Ok(())
 }

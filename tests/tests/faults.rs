@@ -2,8 +2,8 @@
 
 use anyhow::{Context, Result};
 use async_trait::async_trait;
-use contracts::{EventType, OrderId, Payload, Timestamp};
-use e2e::rig::{self, FaultyLog, FixedLog, NullStore, Rig, append, foreign, order_created, silent};
+use contracts::{EventType, OrderId, Payload};
+use e2e::rig::{self, FaultyLog, FaultyStore, FixedLog, NullStore, Rig, append, foreign, order_created, silent};
 use e2e::topics::read_all;
 use migrations::{OrderMigrator, PaymentMigrator};
 use order_service::saga::OrderSaga;
@@ -17,8 +17,6 @@ use runtime::clock::SystemClock;
 use runtime::database::{Database, DatabaseSettings};
 use runtime::event_log::{Change, EventLog, NewRecord, Subscription};
 use runtime::health::{Health, Part};
-use runtime::saga::{Outgoing, Step};
-use runtime::store::{Backlog, Loaded, OutboxKey, Overdue, Store, StoreError, Verdict};
 use sea_orm::ConnectionTrait;
 use sea_orm_migration::{MigrationName, MigrationTrait, MigratorTrait, SchemaManager, sea_orm};
 use serde_json::{Value, json};
@@ -176,43 +174,13 @@ async fn row_11_a_part_that_does_not_start_is_tried_and_then_given_up() -> Resul
     Ok(())
 }
 
-/// A store that never answers a commit.
-struct NeverCommits;
-
-#[async_trait]
-impl Store<PaymentSaga> for NeverCommits {
-    async fn load(&self, orders: &[OrderId]) -> Result<Vec<Loaded<PaymentSaga>>, StoreError> {
-        NullStore.load(orders).await
-    }
-
-    async fn commit(&self, _: &[Step<PaymentSaga>], _: &[OutboxKey]) -> Result<Vec<Verdict<PaymentSaga>>, StoreError> {
-        std::future::pending().await
-    }
-
-    async fn unsent(&self, after: Option<OutboxKey>, limit: u64) -> Result<Vec<Outgoing>, StoreError> {
-        Store::<PaymentSaga>::unsent(&NullStore, after, limit).await
-    }
-
-    async fn due(
-        &self,
-        now: Timestamp,
-        after: Option<(Timestamp, OrderId)>,
-        limit: u64,
-    ) -> Result<Vec<Overdue>, StoreError> {
-        Store::<PaymentSaga>::due(&NullStore, now, after, limit).await
-    }
-
-    async fn backlog(&self) -> Result<Backlog, StoreError> {
-        Store::<PaymentSaga>::backlog(&NullStore).await
-    }
-}
-
 /// Row 12. A handler that never returns is seen within 30 s, and the service says that it is not ready.
 #[tokio::test(start_paused = true)]
 async fn row_12_a_handler_that_never_returns_is_seen() -> Result<()> {
     let log = FixedLog(vec![foreign(&order_created("5"), 0)]);
     let provider = Arc::new(provided(Arc::default()));
-    let rig = Rig::<PaymentSaga>::start(Arc::new(NeverCommits), Arc::new(log), provider).await?;
+    let store = FaultyStore { store: NullStore, told: Box::new(|| Box::pin(std::future::pending())) };
+    let rig = Rig::<PaymentSaga>::start(Arc::new(store), Arc::new(log), provider).await?;
     let started = tokio::time::Instant::now();
     rig.until("unready", || !rig.wiring.health.is_ready()).await?;
     assert!(started.elapsed() <= std::time::Duration::from_secs(30), "seen after {:?}", started.elapsed());

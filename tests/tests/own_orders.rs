@@ -2,8 +2,9 @@
 
 use anyhow::{Context, Result, ensure};
 use e2e::api::{Service, example};
+use e2e::embedded::Embedded;
 use e2e::events::Events;
-use e2e::guarded::{AUDIENCE, Guarded, ISSUER, claims, hs256, token};
+use e2e::tokens::{AUDIENCE, ISSUER, claims, hs256, token};
 use reqwest::{Method, RequestBuilder};
 use runtime::config::{AccessSettings, Auth, Secret};
 use serde_json::{Value, json};
@@ -25,7 +26,7 @@ fn order_of(customer: &str) -> Value {
     order
 }
 
-fn request(guarded: &Guarded, method: Method, path: &str, credential: &str) -> RequestBuilder {
+fn request(guarded: &Embedded, method: Method, path: &str, credential: &str) -> RequestBuilder {
     guarded.api.request(method, Service::Order, path).bearer_auth(credential)
 }
 
@@ -36,7 +37,7 @@ async fn answer(request: RequestBuilder) -> Result<(u16, Value)> {
 }
 
 /// The ids of a list.
-async fn listed(guarded: &Guarded, query: &str, credential: &str) -> Result<Vec<Value>> {
+async fn listed(guarded: &Embedded, query: &str, credential: &str) -> Result<Vec<Value>> {
     let (status, list) = answer(request(guarded, Method::GET, &format!("/api/orders{query}"), credential)).await?;
     ensure!(status == 200, "{query}: {list}");
     let orders = list["orders"].as_array().with_context(|| list.to_string())?;
@@ -56,7 +57,7 @@ async fn until(events: &mut Events, order: &Value, field: &str, value: &str) -> 
 }
 
 async fn two_customers_stay_apart(set: impl FnOnce(&mut AccessSettings), callers: Callers) -> Result<()> {
-    let guarded = &Guarded::start(set).await?;
+    let guarded = &Embedded::guarded(set).await?;
     let Callers { customers, operator } = &callers;
     let follow = |credential: &str| request(guarded, Method::GET, "/api/orders/events", credential);
     let mut streams = [Events::of(follow(&customers[0])).await?, Events::of(follow(&customers[1])).await?];

@@ -2,12 +2,9 @@
 //! books say the same as the services' (I-3; faults 5 and 6).
 
 use anyhow::{Context, Result, ensure};
-use e2e::api::{Api, Service, example, order_of};
-use e2e::audit::Databases;
+use e2e::api::{Service, example, order_of};
+use e2e::embedded::Embedded;
 use order_service::saga::Stage;
-use order_system::System;
-use order_system::config::RunSettings;
-use runtime::database::Database;
 use runtime::program::Stop;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -46,12 +43,12 @@ async fn the_books_of_the_provider_agree_whatever_goes_wrong() -> Result<()> {
     let sandbox = payment_sandbox::start(&books, None, &Stop::default()).await?;
     sandbox.ready().await;
     let url = sandbox.url().to_owned();
-    let mut settings = RunSettings::embedded(directory.path().join("data"));
-    settings.payment.payment_provider_url = Some(url.clone());
-    settings.payment.payment_provider_timeout_ms = 250;
-    let system = System::start(&settings, None, &Stop::default()).await?;
-    system.ready().await;
-    let api = Api::new(system.urls());
+    let embedded = Embedded::start_with(|settings| {
+        settings.payment.payment_provider_url = Some(url.clone());
+        settings.payment.payment_provider_timeout_ms = 250;
+    })
+    .await?;
+    let api = &embedded.api;
 
     let faults = ["timeoutAfter", "timeoutBefore", "error500", "tooMany", "slow"];
     let rule = |fault: &&str| {
@@ -74,14 +71,7 @@ async fn the_books_of_the_provider_agree_whatever_goes_wrong() -> Result<()> {
         orders.push(id);
     }
     let ends = api.until_all_final(&orders).await?;
-    let [a, b, c, d] = settings.databases()?;
-    let databases = Databases([
-        Database::open(&a).await?,
-        Database::open(&b).await?,
-        Database::open(&c).await?,
-        Database::open(&d).await?,
-    ]);
-    let audited = databases.audit(&[]).await?;
+    let audited = embedded.audit().await?;
 
     let entries = ledger(&url).await?;
     for (payment, (charges, refunds)) in moves(&entries) {
@@ -106,7 +96,7 @@ async fn the_books_of_the_provider_agree_whatever_goes_wrong() -> Result<()> {
     ensure!(fired.iter().sum::<u64>() >= 10, "the faults fired {fired:?} times");
     let count = |outcome: &str| entries.iter().filter(|entry| entry["outcome"] == outcome).count();
     ensure!(count("CHARGED") >= 20 && count("REFUNDED") >= 6 && count("DECLINED") == 1, "{ends:?}: {entries:?}");
-    system.stop().await;
+    embedded.stop().await;
     sandbox.stop().await;
     Ok(())
 }

@@ -65,8 +65,6 @@ const HOMES: &[(&str, &[&str])] = &[
             "/api.rs",
             "/api/",
             "services/payment-sandbox/src/lib.rs",
-            "services/notification/src/api/",
-            "services/order-system/src/documents.rs",
             "tests/",
         ],
     ),

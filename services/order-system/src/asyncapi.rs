@@ -19,7 +19,7 @@ pub const NAME: &str = "events.asyncapi.yaml";
 const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
 /// The services, and what each reads.
-const READERS: [(&str, &[EventType]); 4] = [
+pub const READERS: [(&str, &[EventType]); 4] = [
     (OrderSaga::SERVICE, OrderSaga::READS),
     (PaymentSaga::SERVICE, PaymentSaga::READS),
     (InventorySaga::SERVICE, InventorySaga::READS),

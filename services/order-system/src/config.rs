@@ -1,12 +1,12 @@
 //! The settings of order-system.
 
 use crate::bench::BenchSettings;
-use clap::{Args, FromArgMatches, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use inventory_service::config::Inventory;
 use notification_service::config::Notify;
 use order_service::config::Orders;
 use payment_service::config::Payment;
-use runtime::config::{BadSetting, Common, postgres_url};
+use runtime::config::{BadSetting, Common, given, postgres_url};
 use runtime::database::DatabaseSettings;
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -88,13 +88,7 @@ pub const DATABASE_URLS: [&str; 4] =
 impl RunSettings {
     /// The settings of a system that is not configured, on any free ports: for tests and measurements.
     pub fn embedded(data_dir: PathBuf) -> Self {
-        // Without the environment, which is for programs and not for tests.
-        let bare =
-            RunSettings::augment_args(clap::Command::new("order-system")).mut_args(|arg| arg.env(None::<&'static str>));
-        let matches = bare.get_matches_from(["order-system", "--http-port", "0"]);
-        let mut run = RunSettings::from_arg_matches(&matches).expect("every default is a value");
-        run.data_dir = data_dir;
-        run
+        RunSettings { data_dir, ..given(&["--http-port", "0"]).expect("every default is a value") }
     }
 
     /// Where each service's database is: order, payment, inventory, notification.

@@ -4,24 +4,22 @@
 pub mod asyncapi;
 pub mod bench;
 pub mod config;
+pub mod data_dir;
 pub mod documents;
 
 use anyhow::{Context, Result};
 use config::RunSettings;
+use data_dir::DataDir;
 use futures::future::join_all;
 use metrics_exporter_prometheus::PrometheusHandle;
 use migrations::{EventLogMigrator, InventoryMigrator, NotificationMigrator, OrderMigrator, PaymentMigrator};
 use runtime::clock::{Clock, SystemClock};
-use runtime::config::BadSetting;
 use runtime::dashboard::Board;
 use runtime::database::{Database, DatabaseSettings};
 use runtime::event_log::EventLog;
 use runtime::event_log::embedded::EmbeddedLog;
 use runtime::event_log::kafka::KafkaLog;
 use runtime::program::{Ports, Running, Stop, open_database};
-use std::fs::{File, TryLockError};
-use std::io::Write;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A running system.
@@ -32,72 +30,6 @@ pub struct System {
     pub events: Option<Database>,
     /// Held for as long as the system runs, where anything is embedded.
     pub data_dir: Option<DataDir>,
-}
-
-/// A data directory that this process alone uses.
-pub struct DataDir {
-    path: PathBuf,
-    #[expect(dead_code, reason = "the lock is held while the file is open")]
-    lock: File,
-}
-
-/// The file that lists those that were made in the directory, a name a line. Each holds what the others rely on: one that is
-/// missing was lost, and must not be made again as if it were new.
-const MADE: &str = "files";
-
-impl DataDir {
-    /// Makes the directory where there is none, and takes it for this process.
-    fn take(path: &Path) -> Result<Self, BadSetting> {
-        let bad = |problem: String| BadSetting::new("--data-dir", format!("{}: {problem}", path.display()));
-        std::fs::create_dir_all(path).map_err(|error| bad(error.to_string()))?;
-        let lock = File::create(path.join("lock")).map_err(|error| bad(error.to_string()))?;
-        match lock.try_lock() {
-            Ok(()) => Ok(DataDir { path: path.to_owned(), lock }),
-            Err(TryLockError::WouldBlock) => {
-                Err(bad("is in use by another order-system; stop that one, or choose another directory".into()))
-            }
-            Err(TryLockError::Error(error)) => Err(bad(error.to_string())),
-        }
-    }
-
-    fn made(&self) -> Vec<String> {
-        let text = std::fs::read_to_string(self.path.join(MADE)).unwrap_or_default();
-        text.lines().map(str::to_owned).collect()
-    }
-
-    /// That none of these files is lost that were made before.
-    fn check(&self, files: &[String]) -> Result<(), BadSetting> {
-        let made = self.made();
-        let is_lost = |file: &&String| {
-            made.contains(file) && std::fs::metadata(self.path.join(file)).map_or(true, |found| found.len() == 0)
-        };
-        let Some(lost) = files.iter().find(is_lost) else { return Ok(()) };
-        let lost = self.path.join(lost);
-        let problem = format!(
-            "{} is missing or empty, and was made here before; bring the directory back whole from a backup, or begin anew in \
-             another one",
-            lost.display()
-        );
-        Err(BadSetting::new("--data-dir", problem))
-    }
-
-    /// Notes that these files are there now.
-    fn note(&self, files: &[String]) -> Result<(), BadSetting> {
-        let mut made = self.made();
-        let new: Vec<String> = files.iter().filter(|file| !made.contains(file)).cloned().collect();
-        if new.is_empty() {
-            return Ok(());
-        }
-        made.extend(new);
-        let write = || {
-            let part = self.path.join(format!("{MADE}.part"));
-            let mut file = File::create(&part)?;
-            made.iter().try_for_each(|name| writeln!(file, "{name}"))?;
-            file.sync_all()?;
-            std::fs::rename(&part, self.path.join(MADE))
-        };
-        write().map_err(|error| BadSetting::new("--data-dir", format!("{}: {error}", self.path.display())))
-    }
 }
 
 /// The name of an embedded database's file.
@@ -145,17 +77,20 @@ impl System {
             DatabaseSettings::Sqlite(_) => "--data-dir",
             DatabaseSettings::Postgres(_) => config::DATABASE_URLS[n],
         };
-        let opened = [
-            open_database::<OrderMigrator>(setting(0), &databases[0], stop).await?,
-            open_database::<PaymentMigrator>(setting(1), &databases[1], stop).await?,
-            open_database::<InventoryMigrator>(setting(2), &databases[2], stop).await?,
-            open_database::<NotificationMigrator>(setting(3), &databases[3], stop).await?,
-        ];
+        // Together, since each file is read whole.
+        let (order, payment, inventory, notification) = tokio::try_join!(
+            open_database::<OrderMigrator>(setting(0), &databases[0], stop),
+            open_database::<PaymentMigrator>(setting(1), &databases[1], stop),
+            open_database::<InventoryMigrator>(setting(2), &databases[2], stop),
+            open_database::<NotificationMigrator>(setting(3), &databases[3], stop),
+        )?;
         if let Some(data_dir) = &data_dir {
             data_dir.note(&files)?;
         }
         let mut ports = Vec::new();
-        for ((database, listener), number) in opened.into_iter().zip(listeners).zip(0..) {
+        for ((database, listener), number) in
+            [order, payment, inventory, notification].into_iter().zip(listeners).zip(0..)
+        {
             ports.push(Ports {
                 clock: database.clock().await?,
                 database,

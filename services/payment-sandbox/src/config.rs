@@ -1,8 +1,8 @@
 //! The settings of payment-sandbox.
 
 use crate::ledger::Terms;
-use clap::{FromArgMatches, Parser};
-use runtime::config::{BadSetting, Common, amount_limit};
+use clap::Parser;
+use runtime::config::{BadSetting, Common, amount_limit, given};
 use std::path::PathBuf;
 
 /// A payment provider to try things out on: it keeps books, moves no money, and goes wrong on demand.
@@ -32,12 +32,7 @@ pub struct Settings {
 impl Settings {
     /// The settings of a sandbox that is not configured, on any free port: for tests.
     pub fn bare(ledger: PathBuf) -> Self {
-        // Without the environment, which is for programs and not for tests.
-        let bare = <Settings as clap::CommandFactory>::command().mut_args(|arg| arg.env(None::<&'static str>));
-        let matches = bare.get_matches_from(["payment-sandbox", "--http-port", "0"]);
-        let mut settings = Settings::from_arg_matches(&matches).expect("every default is a value");
-        settings.ledger = ledger;
-        settings
+        Settings { ledger, ..given(&["--http-port", "0"]).expect("every default is a value") }
     }
 
     /// Which charges are declined.

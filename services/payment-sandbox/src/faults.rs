@@ -1,6 +1,7 @@
 //! Faults on demand: rules that say which requests go wrong, and how.
 
 use crate::ledger::Kind;
+use fastrand::Rng;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -43,13 +44,13 @@ pub struct Faults(Mutex<State>);
 #[derive(Debug)]
 struct State {
     rules: Vec<Rule>,
-    random: u64,
+    random: Rng,
 }
 
 impl Faults {
     /// No rules; what chance decides is a function of the seed and of the requests so far.
     pub fn new(seed: u64) -> Self {
-        Faults(Mutex::new(State { rules: Vec::new(), random: seed }))
+        Faults(Mutex::new(State { rules: Vec::new(), random: Rng::with_seed(seed) }))
     }
 
     /// Puts these rules in place of those before.
@@ -70,19 +71,11 @@ impl Faults {
             rule.on.is_none_or(|on| on == kind)
                 && rule.customer_id.as_deref().is_none_or(|theirs| theirs == customer_id)
                 && rule.times.is_none_or(|times| rule.fired < times)
-                && next(random) % 100 < u64::from(rule.percent)
+                && random.u8(..100) < rule.percent
         })?;
         rule.fired = rule.fired.saturating_add(1);
         Some(rule.fault)
     }
-}
-
-/// The next number of a SplitMix64 generator: small, and good enough to choose faults by.
-fn next(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mixed = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
 }
 
 #[cfg(test)]

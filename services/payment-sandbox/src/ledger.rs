@@ -1,11 +1,12 @@
 //! The rules of the books, pure: what a request under an idempotency key is answered.
 
 use contracts::{Money, Timestamp};
-use runtime::saga::Named;
 use std::collections::{BTreeSet, HashMap};
+use strum::{EnumString, IntoStaticStr, VariantArray};
 
 /// What is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, VariantArray, IntoStaticStr, EnumString)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum Kind {
     /// Take money.
     Charge,
@@ -13,19 +14,9 @@ pub enum Kind {
     Refund,
 }
 
-impl Named for Kind {
-    const ALL: &'static [Self] = &[Kind::Charge, Kind::Refund];
-
-    fn name(self) -> &'static str {
-        match self {
-            Kind::Charge => "CHARGE",
-            Kind::Refund => "REFUND",
-        }
-    }
-}
-
 /// What became of it, for ever.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray, IntoStaticStr, EnumString)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum Outcome {
     /// A charge: the money was taken.
     Charged,
@@ -35,19 +26,6 @@ pub enum Outcome {
     Refunded,
     /// A refund: it was not, and will not be.
     Refused,
-}
-
-impl Named for Outcome {
-    const ALL: &'static [Self] = &[Outcome::Charged, Outcome::Declined, Outcome::Refunded, Outcome::Refused];
-
-    fn name(self) -> &'static str {
-        match self {
-            Outcome::Charged => "CHARGED",
-            Outcome::Declined => "DECLINED",
-            Outcome::Refunded => "REFUNDED",
-            Outcome::Refused => "REFUSED",
-        }
-    }
 }
 
 /// A request to move money.

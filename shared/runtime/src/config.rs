@@ -34,6 +34,14 @@ impl BadSetting {
     }
 }
 
+/// What these arguments are to a program that has no environment: for tests and measurements.
+pub fn given<A: Args>(arguments: &[&str]) -> Result<A, clap::Error> {
+    let command = A::augment_args(Command::new("given")).no_binary_name(true);
+    A::from_arg_matches(
+        &command.mut_args(|argument| argument.env(None::<&'static str>)).try_get_matches_from(arguments)?,
+    )
+}
+
 /// The exit code of a program whose settings are wrong.
 pub const BAD_SETTINGS: u8 = 2;
 

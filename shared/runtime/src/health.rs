@@ -4,10 +4,12 @@ use metrics::gauge;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
+use strum::IntoStaticStr;
 use tokio::sync::watch;
 
 /// A part of a service that can be well or not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, IntoStaticStr)]
+#[strum(serialize_all = "camelCase")]
 pub enum Part {
     /// The service's own database.
     Database,
@@ -25,20 +27,14 @@ pub enum Part {
 
 impl Part {
     /// The part's name in the readiness report.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Part::Database => "database",
-            Part::EventLog => "eventLog",
-            Part::Actors => "actors",
-            Part::Provider => "provider",
-            Part::Outbox => "outbox",
-            Part::Progress => "progress",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }
 
 /// Up, or up in part, or not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum Status {
     /// All is well.
     Up,

@@ -6,7 +6,9 @@
 use crate::trace::Context;
 use contracts::{EventType, OrderId, Payload, Timestamp, encode, event_id};
 use std::fmt::Debug;
+use std::str::FromStr;
 use std::sync::Arc;
+use strum::{IntoStaticStr, VariantArray};
 use uuid::Uuid;
 
 /// What a state makes of an input.
@@ -28,7 +30,8 @@ impl<E> Decision<E> {
 }
 
 /// Why an input changes nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 pub enum Nothing {
     /// It says what is already known.
     Duplicate,
@@ -57,19 +60,23 @@ pub enum Rejection {
     Stale,
 }
 
-/// A value of a closed set that is stored and shown by its name.
-pub trait Named: Copy + PartialEq + 'static {
+/// A value of a closed set that is stored and shown by its name, such as `AWAITING_PAYMENT`: what derives these of strum.
+pub trait Named: Copy + VariantArray + Into<&'static str> + FromStr {
     /// Every value.
-    const ALL: &'static [Self];
+    const ALL: &'static [Self] = Self::VARIANTS;
 
-    /// Its name, such as `AWAITING_PAYMENT`.
-    fn name(self) -> &'static str;
+    /// Its name.
+    fn name(self) -> &'static str {
+        self.into()
+    }
 
     /// The value of this name.
     fn named(name: &str) -> Result<Self, String> {
-        Self::ALL.iter().copied().find(|value| value.name() == name).ok_or_else(|| format!("{name:?} is no known name"))
+        name.parse().map_err(|_| format!("{name:?} is no known name"))
     }
 }
+
+impl<T: Copy + VariantArray + Into<&'static str> + FromStr> Named for T {}
 
 /// What an order waits for the time to do.
 #[derive(Clone, Debug, PartialEq)]

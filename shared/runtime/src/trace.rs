@@ -6,7 +6,6 @@
 pub mod span;
 
 use std::fmt::{self, Write};
-use std::str::FromStr;
 use uuid::Uuid;
 
 /// A place in a trace.
@@ -15,31 +14,6 @@ pub struct Context {
     trace: u128,
     span: u64,
     sampled: bool,
-}
-
-/// The text is no `traceparent` of version 00, or says nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NoContext;
-
-impl FromStr for Context {
-    type Err = NoContext;
-
-    fn from_str(text: &str) -> Result<Self, NoContext> {
-        let mut parts = text.split('-');
-        let [Some("00"), Some(trace), Some(span), Some(flags), None] = [(); 5].map(|()| parts.next()) else {
-            return Err(NoContext);
-        };
-        let is_hex = |part: &str, len: usize| {
-            part.len() == len && part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
-        };
-        if !(is_hex(trace, 32) && is_hex(span, 16) && is_hex(flags, 2)) {
-            return Err(NoContext);
-        }
-        let trace = u128::from_str_radix(trace, 16).map_err(|_| NoContext)?;
-        let span = u64::from_str_radix(span, 16).map_err(|_| NoContext)?;
-        let flags = u8::from_str_radix(flags, 16).map_err(|_| NoContext)?;
-        if trace == 0 || span == 0 { Err(NoContext) } else { Ok(Context { trace, span, sampled: flags & 1 == 1 }) }
-    }
 }
 
 impl fmt::Display for Context {
@@ -68,9 +42,21 @@ impl Context {
         Context { trace: trace.as_u128(), span: span_of(trace), sampled: span::samples(trace.as_u64_pair().1) }
     }
 
-    /// The context in this text, if it has one.
+    /// The context in this text, if it is a `traceparent` of version 00 that says anything.
     pub fn read(text: &str) -> Option<Self> {
-        text.parse().ok()
+        let mut parts = text.split('-');
+        let [Some("00"), Some(trace), Some(span), Some(flags), None] = [(); 5].map(|()| parts.next()) else {
+            return None;
+        };
+        let is_hex = |part: &str, len: usize| {
+            part.len() == len && part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+        };
+        if !(is_hex(trace, 32) && is_hex(span, 16) && is_hex(flags, 2)) {
+            return None;
+        }
+        let (trace, span) = (u128::from_str_radix(trace, 16).ok()?, u64::from_str_radix(span, 16).ok()?);
+        let flags = u8::from_str_radix(flags, 16).ok()?;
+        (trace != 0 && span != 0).then_some(Context { trace, span, sampled: flags & 1 == 1 })
     }
 
     /// A span of its own in the trace of its parent, for what has this id; without a parent in a trace of its own, by

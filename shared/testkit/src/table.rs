@@ -1,5 +1,5 @@
 use contracts::Timestamp;
-use runtime::saga::{Decision, Nothing, Saga};
+use runtime::saga::{Decision, Saga};
 use std::fmt::Write;
 
 /// A state, under the name that heads its column.
@@ -39,10 +39,7 @@ fn answer<E>(decision: &Decision<E>, name: impl Fn(&E) -> String) -> String {
             let names: Vec<String> = named.map(|name| format!("**{name}**")).collect();
             if names.is_empty() { "noted".into() } else { names.join(", ") }
         }
-        Decision::Nothing(Nothing::Duplicate) => "duplicate".into(),
-        Decision::Nothing(Nothing::Late) => "late".into(),
-        Decision::Nothing(Nothing::Informs) => "informs".into(),
-        Decision::Nothing(Nothing::Unreachable) => "unreachable".into(),
+        Decision::Nothing(why) => <&str>::from(why).to_owned(),
         Decision::Rejected(why) => format!("_rejected: {why}_"),
     }
 }

@@ -5,6 +5,7 @@ use super::verify::{all_read, books, read_topics};
 use crate::appended::{Appended, events};
 use crate::topics::event_topics;
 use anyhow::{Context, Result, ensure};
+use order_system::asyncapi::READERS;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
@@ -87,7 +88,7 @@ async fn picture(run: &Run) -> Result<(Picture, Vec<Appended>)> {
 async fn forget_offsets(run: &Run) -> Result<()> {
     let admin: AdminClient<DefaultClientContext> =
         ClientConfig::new().set("bootstrap.servers", &run.stack.kafka).create()?;
-    let groups = ["order-service", "payment-service", "inventory-service", "notification-service"];
+    let groups = READERS.map(|(group, _)| group);
     let mut left: Vec<&str> = groups.into();
     for _ in 0..60 {
         let deleted = admin.delete_groups(&left, &AdminOptions::new()).await?;

@@ -8,12 +8,9 @@ use crate::audit::{Audited, Violations};
 use crate::programs::{INITIAL_STOCK, SERVICES};
 use crate::topics::{check_against, check_fields, event_topics};
 use anyhow::{Context, Result, bail};
-use inventory_service::saga::InventorySaga;
-use notification_service::saga::NotificationSaga;
-use order_service::saga::{OrderSaga, Stage};
-use payment_service::saga::PaymentSaga;
+use order_service::saga::Stage;
+use order_system::asyncapi::READERS;
 use runtime::event_log::{DEAD_LETTER_SUFFIX, Record};
-use runtime::saga::Saga;
 use sea_orm::{ConnectionTrait, DbBackend, EntityTrait, Statement};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -73,13 +70,7 @@ pub(super) async fn verify(run: &Run) -> Result<Report> {
 /// Waits until every group has read everything.
 pub(super) async fn all_read(run: &Run, patience: Duration) -> Result<()> {
     let started = Instant::now();
-    let groups = [
-        (OrderSaga::SERVICE, OrderSaga::READS),
-        (PaymentSaga::SERVICE, PaymentSaga::READS),
-        (InventorySaga::SERVICE, InventorySaga::READS),
-        (NotificationSaga::SERVICE, NotificationSaga::READS),
-    ];
-    for (group, reads) in groups {
+    for (group, reads) in READERS {
         loop {
             let topics: Vec<String> = reads.iter().map(|event_type| event_type.topic().to_owned()).collect();
             let servers = run.stack.kafka.clone();

@@ -3,14 +3,16 @@
 use super::books::{Books, Ending};
 use super::foreign::payment_id;
 use super::log::Stored;
-use super::plan::{Plan, Service};
+use super::plan::Plan;
+use super::watch::Watch;
 use super::world::{State, World};
 use contracts::{Decoded, EventType, OrderId, PaymentId, decode};
+use e2e::api::Service;
 use inventory_service::saga::Stage as Held;
 use notification_service::saga::{Channel, Key, Notice, Occasion, Status};
 use order_service::saga::{Money, Stage};
 use runtime::saga::Named;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 /// Checks everything.
@@ -142,7 +144,7 @@ fn notices(state: &mut State, books: &Books, plan: &Plan) {
             expected.map(|(occasion, is_due)| (Key { occasion, channel: *channel }, is_due && is_open))
         });
         for (key, is_due) in keys {
-            let heard = state.watch.notices.get(&(*order, key)).map_or(0, |(_, ids)| ids.len());
+            let heard = state.watch.notices.get(&(*order, key)).map_or(0, BTreeSet::len);
             let is_well = match status(key) {
                 None => !is_due && heard == 0,
                 Some(Status::Sent) => is_due && heard == 1,
@@ -215,7 +217,7 @@ fn sent(state: &mut State, first: &First) {
 
 /// I-8: each bad message has its dead letter in each group of ours that reads it, and no other message has one.
 fn dead_letters(state: &mut State, books: &Books, plan: &Plan) {
-    let mut bad = BTreeMap::new();
+    let mut bad = BTreeSet::new();
     for (partition, records) in &state.log.partitions {
         for (offset, stored) in (0_i64..).zip(records) {
             let record = &stored.record;
@@ -230,18 +232,22 @@ fn dead_letters(state: &mut State, books: &Books, plan: &Plan) {
                     Err(_) => true,
                 };
                 if reads && is_bad {
-                    let at = (partition.topic.clone(), partition.partition, offset, service.name().to_owned());
-                    bad.insert(at, ());
+                    bad.insert((partition.topic.clone(), partition.partition, offset, service.name().to_owned()));
                 }
             }
         }
     }
     state.tally.add("dead letters", state.watch.buried.len() as u64);
-    for at in bad.keys().filter(|at| !state.watch.buried.contains_key(*at)).cloned().collect::<Vec<_>>() {
-        state.watch.violate("I-8", None, format!("{at:?} has no dead letter"));
-    }
-    for at in state.watch.buried.keys().filter(|at| !bad.contains_key(*at)).cloned().collect::<Vec<_>>() {
-        state.watch.violate("I-8", None, format!("{at:?} is a dead letter, and nothing is wrong with it"));
+    let Watch { buried, passed, .. } = &state.watch;
+    let wrong = [
+        (&bad - buried, "has no dead letter"),
+        (&bad & passed, "was passed before it had a dead letter"),
+        (buried - &bad, "is a dead letter, and nothing is wrong with it"),
+    ];
+    for (reads, what) in wrong {
+        for read in reads {
+            state.watch.violate("I-8", None, format!("{read:?} {what}"));
+        }
     }
 }
 

@@ -2,7 +2,6 @@
 
 use super::fleet::Fleet;
 use super::foreign::{event, payment_id};
-use super::plan::Service;
 use super::process::{Condition, Process};
 use super::producer::append;
 use super::world::World;
@@ -10,10 +9,12 @@ use contracts::{
     Amount, EventType, Money, OrderCancelled, OrderCreated, OrderId, OrderLine, Payload, PaymentConfirmed, PaymentId,
     PaymentRefundRequested, RefundId, Status,
 };
+use e2e::api::Service;
 use runtime::event_log::NewRecord;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use strum::VariantArray;
 
 /// How long things go wrong, in milliseconds.
 const WINDOW: u64 = 14_000;
@@ -64,7 +65,7 @@ fn any_process(world: &World, fleet: &Fleet) -> Option<Arc<Process>> {
 }
 
 fn any_service(world: &World) -> Service {
-    world.with(|state| Service::ALL[state.rng.usize(0..4)])
+    world.with(|state| Service::VARIANTS[state.rng.usize(0..4)])
 }
 
 fn kill(world: &Arc<World>, fleet: &Arc<Fleet>) {

@@ -4,11 +4,11 @@ use super::kept::Kept;
 use super::ledger::SimProvider;
 use super::mutation::Mutant;
 use super::outside::{SameOutside, SimChannel};
-use super::plan::Service;
 use super::process::{Process, SimClock};
 use super::producer::SimLog;
 use super::store::SimStore;
 use super::world::World;
+use e2e::api::Service;
 use inventory_service::saga::InventorySaga;
 use notification_service::saga::{NotificationSaga, Occasion};
 use order_service::saga::OrderSaga;
@@ -24,6 +24,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use strum::VariantArray;
 use tokio::sync::mpsc;
 
 /// How long the provider is waited for.
@@ -51,7 +52,7 @@ impl Fleet {
     /// Starts every replica, and starts again each that ends.
     pub(super) async fn start(world: &Arc<World>, endings: mpsc::UnboundedReceiver<(Service, usize)>) -> Arc<Self> {
         let fleet = Arc::new(Fleet { world: Arc::clone(world), replicas: Mutex::default() });
-        for service in Service::ALL.into_iter().filter(|service| !is_foreign(world, *service)) {
+        for service in Service::VARIANTS.iter().copied().filter(|service| !is_foreign(world, *service)) {
             for replica in 0..world.plan.replicas[service as usize] {
                 fleet.launch(service, replica, 0).await;
             }

@@ -1,7 +1,6 @@
 //! Services of somebody else: small and honest. They follow the fixed seven topics, and know nothing of ours.
 
 use super::kept::PRODUCTS;
-use super::plan::Service;
 use super::producer::append;
 use super::world::World;
 use contracts::{
@@ -9,6 +8,7 @@ use contracts::{
     OrderCreated, OrderId, Payload, PaymentConfirmed, PaymentFailed, PaymentId, PaymentRefundRequested, RefundId,
     ReservationId, ReservedLine, Status, decode,
 };
+use e2e::api::Service;
 use payment_service::provider::Charge;
 use runtime::event_log::{NewRecord, Partition};
 use std::collections::BTreeMap;

@@ -2,10 +2,10 @@
 //! without one of its rules.
 
 use super::mutation::{Mutant, Mutation};
-use super::plan::Service;
 use super::store::Rows;
 use super::watch::{Commit, Watch};
 use contracts::Timestamp;
+use e2e::api::Service;
 use inventory_service::saga::{self as inventory, InventorySaga};
 use inventory_service::stock::{self, Shelves};
 use notification_service::saga::NotificationSaga;
@@ -151,7 +151,7 @@ impl Kept for InventorySaga {
     }
 
     fn settle(mutant: &Mutant<Self>, databases: &Databases, steps: &mut [Step<Mutant<Self>>], seen: Option<Shelves>) {
-        let mut real: Vec<Step<InventorySaga>> = steps.iter().cloned().map(unwrap).collect();
+        let mut real: Vec<Step<InventorySaga>> = steps.iter().cloned().map(cast).collect();
         if stock::products(&real).is_empty() {
             return;
         }
@@ -160,7 +160,7 @@ impl Kept for InventorySaga {
         stock::decide(&mutant.saga, &mut locked, &mut real);
         *shelves = locked;
         for (step, real) in steps.iter_mut().zip(real) {
-            *step = wrap(real);
+            *step = cast(real);
         }
     }
 
@@ -205,15 +205,8 @@ impl Kept for NotificationSaga {
     }
 }
 
-fn unwrap<S: Kept>(step: Step<Mutant<S>>) -> Step<S> {
-    let Step { next, events, emitted, context } = step;
-    let Instance { order, version, applied, correlation_id, traceparent, created_at, updated_at, state } =
-        Arc::unwrap_or_clone(next);
-    let next = Instance { order, version, applied, correlation_id, traceparent, created_at, updated_at, state };
-    Step { next: Arc::new(next), events, emitted, context }
-}
-
-fn wrap<S: Kept>(step: Step<S>) -> Step<Mutant<S>> {
+/// The same step by the rules of another saga.
+fn cast<A: Saga, B: Saga<State = A::State, Event = A::Event>>(step: Step<A>) -> Step<B> {
     let Step { next, events, emitted, context } = step;
     let Instance { order, version, applied, correlation_id, traceparent, created_at, updated_at, state } =
         Arc::unwrap_or_clone(next);

@@ -6,21 +6,11 @@
 use super::kept::Kept;
 use contracts::{EventType, OrderId, Payload, Timestamp};
 use runtime::saga::{Decision, DueOf, Saga};
+use strum::VariantArray;
 
-macro_rules! mutations {
-    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
-        /// A safety mechanism that is not there.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-        pub(crate) enum Mutation { $($(#[$doc])* $name,)* }
-
-        impl Mutation {
-            /// Every mutation.
-            pub(crate) const ALL: &[Mutation] = &[$(Mutation::$name),*];
-        }
-    };
-}
-
-mutations! {
+/// A safety mechanism that is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, VariantArray)]
+pub(crate) enum Mutation {
     /// Nothing is recognised as a duplicate: neither by its id nor by the rules of the payment.
     NoDuplicateCheck,
     /// A row is overwritten whatever version it has.

@@ -4,34 +4,7 @@ use super::mutation::Mutation;
 use super::point::Point;
 use fastrand::Rng;
 use std::fmt;
-
-/// One of the four services.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Service {
-    /// order-service
-    Order,
-    /// payment-service
-    Payment,
-    /// inventory-service
-    Inventory,
-    /// notification-service
-    Notification,
-}
-
-impl Service {
-    /// All four.
-    pub(crate) const ALL: [Service; 4] = [Service::Order, Service::Payment, Service::Inventory, Service::Notification];
-
-    /// Its name, which is its consumer group.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Service::Order => "order-service",
-            Service::Payment => "payment-service",
-            Service::Inventory => "inventory-service",
-            Service::Notification => "notification-service",
-        }
-    }
-}
+use strum::VariantArray;
 
 /// How often something goes wrong, in thousandths of the times that it could.
 pub(crate) type PerMille = u32;
@@ -211,7 +184,7 @@ fn foreign(rng: &mut Rng) -> Foreign {
 }
 
 fn faults(rng: &mut Rng) -> Faults {
-    let focus = rng.choice(Point::ALL).copied();
+    let focus = rng.choice(Point::VARIANTS).copied();
     let harsh = rng.u32(0..3);
     let crash = if harsh > 0 { *rng.choice(&[0, 2, 8]).unwrap_or(&0) } else { 0 };
     let focus = focus.filter(|_| harsh > 0).map(|point| (point, rng.u32(100..600)));

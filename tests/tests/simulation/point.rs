@@ -1,19 +1,10 @@
 //! The named points at which a process can be killed.
 
-macro_rules! points {
-    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
-        /// A point that every process passes, and at which it can be killed.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-        pub(crate) enum Point { $($(#[$doc])* $name,)* }
+use strum::VariantArray;
 
-        impl Point {
-            /// Every point.
-            pub(crate) const ALL: &[Point] = &[$(Point::$name),*];
-        }
-    };
-}
-
-points! {
+/// A point that every process passes, and at which it can be killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, VariantArray)]
+pub(crate) enum Point {
     /// Orders are about to be read from the database.
     BeforeLoad,
     /// Steps are decided and not committed.

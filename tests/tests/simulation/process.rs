@@ -1,8 +1,8 @@
 //! A process: one replica of one service, from its start to its end.
 
-use super::plan::Service;
 use super::world::World;
 use contracts::Timestamp;
+use e2e::api::Service;
 use ractor::ActorRef;
 use runtime::actors::supervisor::SupervisorMessage;
 use runtime::clock::Clock;

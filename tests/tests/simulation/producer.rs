@@ -3,16 +3,17 @@
 use super::client::{Client, Seat, SimMember};
 use super::log::order_of;
 use super::mutation::Mutation;
-use super::plan::Service;
 use super::point::Point;
 use super::process::Process;
 use super::watch::Watch;
 use super::world::World;
 use async_trait::async_trait;
+use e2e::api::Service;
 use runtime::event_log::{DEAD_LETTER_SUFFIX, Deliveries, EventLog, LogError, NewRecord, Partition, Subscription};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use strum::VariantArray;
 
 /// Records that wait between the client and the consumer.
 const WAITING: usize = 8;
@@ -57,7 +58,7 @@ fn put(world: &World, who: &dyn std::fmt::Display, record: &Arc<NewRecord>) -> (
         let partition = state.log.append(Arc::clone(record), now);
         let offset = state.log.end(&partition) - 1;
         if state.chance(world.plan.faults.stall) {
-            let group = Service::ALL[state.rng.usize(0..4)].name();
+            let group = Service::VARIANTS[state.rng.usize(0..4)].name();
             let until = now + state.rng.u64(0..=world.plan.faults.longest_stall);
             if let Some(group) = state.log.groups.get_mut(group) {
                 group.stalls.insert(partition.clone(), until);
@@ -87,7 +88,7 @@ fn note_burial(watch: &mut Watch, letter: &NewRecord) {
         Some((header("dlt-original-topic")?, number, offset, header("dlt-consumer-group")?))
     };
     if let Some(original) = original() {
-        *watch.buried.entry(original).or_default() += 1;
+        watch.buried.insert(original);
     }
 }
 

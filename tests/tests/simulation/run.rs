@@ -6,13 +6,15 @@ use super::callers::customer;
 use super::chaos::{chaos, heal};
 use super::fleet::Fleet;
 use super::foreign;
-use super::plan::{Plan, Service};
+use super::plan::Plan;
 use super::tally::Tally;
 use super::watch::Violation;
 use super::world::World;
+use e2e::api::Service;
 use runtime::event_log::NewRecord;
 use std::sync::{Arc, Once};
 use std::time::Duration;
+use strum::VariantArray;
 
 /// How long it may take until nothing moves any more, in looks.
 const PATIENCE: u32 = 800;
@@ -110,7 +112,7 @@ async fn replay(world: &Arc<World>) {
     world.tell(&"the world", None, "is replayed".to_owned());
     world.with(|state| {
         if state.rng.bool() {
-            for service in Service::ALL {
+            for service in Service::VARIANTS.iter().copied() {
                 let Some(group) = state.log.groups.get_mut(service.name()) else { continue };
                 group.offsets.clear();
                 for member in group.members.values_mut() {

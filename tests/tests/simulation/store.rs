@@ -2,13 +2,13 @@
 
 use super::kept::Kept;
 use super::mutation::{Mutant, Mutation};
-use super::plan::Service;
 use super::point::Point;
 use super::process::Process;
 use super::watch::Commit;
 use super::world::World;
 use async_trait::async_trait;
 use contracts::{OrderId, Timestamp};
+use e2e::api::Service;
 use inventory_service::stock::Shelves;
 use runtime::saga::{Instance, Outgoing, Saga, Step, outcome_id};
 use runtime::store::{Backlog, Loaded, OutboxKey, Overdue, Store, StoreError, Verdict};

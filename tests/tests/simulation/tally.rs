@@ -3,6 +3,7 @@
 use super::point::Point;
 use std::collections::BTreeMap;
 use std::fmt;
+use strum::VariantArray;
 
 /// Counts of what was seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -67,7 +68,7 @@ impl fmt::Display for Tally {
             writeln!(f, "{what:<44} {count:>9}")?;
         }
         writeln!(f, "{:<44} {:>9} {:>9}", "killed at, and passed", "killed", "passed")?;
-        for point in Point::ALL {
+        for point in Point::VARIANTS {
             let passed = self.passed.get(point).copied().unwrap_or(0);
             writeln!(f, "  {:<42} {:>9} {passed:>9}", format!("{point:?}"), self.crashes(*point))?;
         }

@@ -3,8 +3,8 @@
 use super::kept::Kept;
 use super::log::Log;
 use super::mutation::Mutant;
-use super::plan::Service;
 use contracts::{EventType, OrderId};
+use e2e::api::Service;
 use inventory_service::stock::Shelves;
 use notification_service::saga::Key;
 use order_service::saga::{INVENTORY_TIMEOUT, OrderSaga, PAYMENT_TIMEOUT, Stage};
@@ -38,6 +38,9 @@ pub(crate) struct Violation {
     pub(crate) what: String,
 }
 
+/// A message as a group reads it: topic, partition, offset and group.
+pub(super) type Read = (String, i32, i64, String);
+
 /// What was seen.
 #[derive(Default)]
 pub(super) struct Watch {
@@ -50,14 +53,14 @@ pub(super) struct Watch {
     pub(super) accepted: BTreeSet<OrderId>,
     /// Cancels whose callers were told that they are accepted.
     pub(super) cancelled: BTreeSet<OrderId>,
-    /// Which notices were delivered.
-    pub(super) notices: BTreeMap<(OrderId, Key), (u64, BTreeSet<Uuid>)>,
-    /// Messages that are bad for these groups.
-    pub(super) bad: BTreeMap<(String, i32, i64), BTreeSet<&'static str>>,
+    /// Which notices were delivered, under which message ids.
+    pub(super) notices: BTreeMap<(OrderId, Key), BTreeSet<Uuid>>,
     /// Orders of which somebody has told lies.
     pub(super) misled: BTreeSet<OrderId>,
-    /// Dead letters that were written: original position and group.
-    pub(super) buried: BTreeMap<(String, i32, i64, String), u64>,
+    /// Messages with a dead letter.
+    pub(super) buried: BTreeSet<Read>,
+    /// Messages that were passed without one.
+    pub(super) passed: BTreeSet<Read>,
 }
 
 impl Watch {
@@ -67,22 +70,13 @@ impl Watch {
 
     /// A notice was handed to the customer.
     pub(super) fn delivered(&mut self, order: OrderId, key: Key, message: Uuid) {
-        let (times, ids) = self.notices.entry((order, key)).or_default();
-        *times += 1;
-        ids.insert(message);
+        self.notices.entry((order, key)).or_default().insert(message);
     }
 
-    /// A group has passed these offsets for good.
+    /// A group has passed these offsets for good. Whether they are of bad messages is known at the end.
     pub(super) fn passed(&mut self, group: &str, partition: &Partition, offsets: Range<i64>) {
-        for offset in offsets {
-            let at = (partition.topic.clone(), partition.partition, offset);
-            let is_bad = self.bad.get(&at).is_some_and(|groups| groups.contains(group));
-            let (topic, number, offset) = at;
-            if is_bad && !self.buried.contains_key(&(topic, number, offset, group.to_owned())) {
-                let what = format!("{group} went past {}/{number}/{offset} without its dead letter", partition.topic);
-                self.violate("I-8", None, what);
-            }
-        }
+        let read = |offset| (partition.topic.clone(), partition.partition, offset, group.to_owned());
+        self.passed.extend(offsets.map(read).filter(|read| !self.buried.contains(read)));
     }
 
     /// What is looked at in every service.

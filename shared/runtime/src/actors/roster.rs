@@ -3,6 +3,7 @@
 use ractor::ActorCell;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use strum::IntoStaticStr;
 
 /// The parts of one service, in the order of their start.
 #[derive(Debug, Default)]
@@ -26,7 +27,8 @@ pub struct Entry {
 }
 
 /// How a part stands.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, IntoStaticStr)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum State {
     /// It has not been started yet.
     Starting,

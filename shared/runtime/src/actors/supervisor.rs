@@ -132,9 +132,9 @@ impl Supervised {
             self.backoff = Backoff::default();
         }
         if self.failures.len() > INTENSITY {
-            let seconds = PERIOD.as_secs();
-            tracing::error!(service, kind, error, "{INTENSITY} failures in {seconds} s: giving up");
-            return Err(format!("{service}: {INTENSITY} failures in {seconds} s, the last of {kind}: {error}").into());
+            let failures = format!("{} failures in {} s", self.failures.len(), PERIOD.as_secs());
+            tracing::error!(service, kind, error, "{failures}: giving up");
+            return Err(format!("{service}: {failures}, the last of {kind}: {error}").into());
         }
         tracing::error!(service, kind, error, "a part of the service ended; starting it again");
         myself.send_after(self.backoff.next_pause(), move || SupervisorMessage::Start(place));

@@ -1,8 +1,8 @@
 //! How a service is at one moment.
 
 use super::series::{Metrics, of_service};
-use crate::actors::roster::{Entry, State};
-use crate::health::{Health, Part, Status};
+use crate::actors::roster::Entry;
+use crate::health::{Health, Part};
 use contracts::Timestamp;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -77,11 +77,7 @@ impl<'a> Snapshot<'a> {
             url: &identity.url,
             at: now.to_string(),
             up_seconds: up.as_secs(),
-            status: match health.status() {
-                Status::Up => "UP",
-                Status::Degraded => "DEGRADED",
-                Status::Down => "DOWN",
-            },
+            status: health.status().into(),
             checks: health.report().into_iter().map(condition).collect(),
             parts: parts.into_iter().map(|part| view(part, now)).collect(),
             metrics: of_service(text, identity.service),
@@ -93,11 +89,7 @@ fn view(part: Entry, now: Timestamp) -> PartView {
     let millis = i64::try_from(part.since.elapsed().as_millis()).unwrap_or(0);
     PartView {
         kind: part.kind,
-        state: match part.state {
-            State::Starting => "STARTING",
-            State::Running(_) => "RUNNING",
-            State::Restarting => "RESTARTING",
-        },
+        state: part.state.into(),
         restarts: part.restarts,
         since: now.plus_millis(-millis).to_string(),
         last_error: part.last_error,

@@ -14,8 +14,9 @@ pub use rate::Rate;
 
 pub(super) use document::Document;
 
+use super::Caller;
 use super::problem::{Problem, Refusal};
-use super::{Caller, Role};
+use crate::saga::Named;
 use poem::Request;
 use poem::http::{HeaderMap, Method, StatusCode, header};
 use poem_openapi::payload::Json;
@@ -168,20 +169,4 @@ fn bearer(headers: &HeaderMap) -> Option<String> {
     let value = single(headers, header::AUTHORIZATION.as_str())?;
     let (scheme, credential) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| credential.trim().to_owned())
-}
-
-impl Role {
-    /// The role as it is written in key files, tokens and answers.
-    pub fn name(self) -> &'static str {
-        match self {
-            Role::Customer => "customer",
-            Role::Service => "service",
-            Role::Operator => "operator",
-        }
-    }
-
-    /// The role of this name.
-    pub fn of(name: &str) -> Option<Self> {
-        [Role::Customer, Role::Service, Role::Operator].into_iter().find(|role| role.name() == name)
-    }
 }

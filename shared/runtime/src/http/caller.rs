@@ -1,7 +1,10 @@
 //! Who asks.
 
+use strum::{EnumString, IntoStaticStr, VariantArray};
+
 /// What a caller may do. A later one may all that an earlier one may.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, VariantArray, IntoStaticStr, EnumString)]
+#[strum(serialize_all = "lowercase")]
 pub enum Role {
     /// Place, read and cancel its own orders.
     Customer,

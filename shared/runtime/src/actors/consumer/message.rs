@@ -137,12 +137,7 @@ pub(super) fn count_ignored<S: Saga>(why: &'static str) {
 
 /// Counts an event that changed nothing.
 pub fn count_nothing<S: Saga>(why: Nothing) {
-    count_ignored::<S>(match why {
-        Nothing::Duplicate => "duplicate",
-        Nothing::Late => "late",
-        Nothing::Informs => "informs",
-        Nothing::Unreachable => "unreachable",
-    });
+    count_ignored::<S>(why.into());
 }
 
 /// Longest `dlt-error` header, in bytes.

@@ -2,6 +2,8 @@
 
 use super::Denied;
 use crate::http::{Caller, Role};
+use crate::saga::Named;
+use hex::FromHex;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -62,7 +64,7 @@ fn holder(line: &str) -> Result<Holder, String> {
     let (digest, rest) = match rest.strip_prefix("sha256:") {
         Some(rest) => {
             let (hex, rest) = rest.split_once(':').ok_or("the role is missing")?;
-            (of_hex(hex).ok_or("sha256: must be followed by 64 hexadecimal digits")?, rest)
+            (<[u8; 32]>::from_hex(hex).map_err(|_| "sha256: must be followed by 64 hexadecimal digits")?, rest)
         }
         None => {
             let (key, rest) = rest.split_once(':').ok_or("the role is missing")?;
@@ -78,7 +80,7 @@ fn holder(line: &str) -> Result<Holder, String> {
         Some((role, customer_id)) => (role, Some(customer_id)),
         None => (rest, None),
     };
-    let role = Role::of(role).ok_or("the role must be customer, service or operator")?;
+    let role = Role::named(role).map_err(|_| "the role must be customer, service or operator")?;
     let customer_id = match (role, customer_id) {
         (Role::Customer, Some(id)) if !id.trim().is_empty() => Some(id.to_owned()),
         (Role::Customer, _) => return Err("a customer needs its customerId behind the role".into()),
@@ -90,14 +92,6 @@ fn holder(line: &str) -> Result<Holder, String> {
 
 fn digest(key: &str) -> [u8; 32] {
     Sha256::digest(key.as_bytes()).into()
-}
-
-fn of_hex(text: &str) -> Option<[u8; 32]> {
-    let nibbles: Option<Vec<u8>> =
-        text.chars().map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok())).collect();
-    let bytes: Vec<u8> =
-        nibbles?.chunks(2).map(|pair| pair.iter().fold(0, |byte, nibble| byte << 4 | nibble)).collect();
-    bytes.try_into().ok().filter(|_| text.len() == 64)
 }
 
 #[cfg(test)]

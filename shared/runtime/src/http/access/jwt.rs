@@ -3,6 +3,7 @@
 use super::Denied;
 use super::key_set::{Key, KeySet};
 use crate::http::{Caller, Role};
+use crate::saga::Named;
 use jsonwebtoken::errors::{Error, ErrorKind};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use serde::Deserialize;
@@ -79,7 +80,7 @@ impl Jwt {
 fn caller(claims: Claims) -> Result<Caller, Denied> {
     let role = match &claims.role {
         None => Role::Customer,
-        Some(name) => Role::of(name).ok_or_else(|| Denied::Worthless(format!("there is no role {name:?}")))?,
+        Some(name) => Role::named(name).map_err(|_| Denied::Worthless(format!("there is no role {name:?}")))?,
     };
     let is_name = |name: &String| {
         !name.trim().is_empty() && name.chars().count() <= NAME_LENGTH && !name.chars().any(char::is_control)
