@@ -1,13 +1,13 @@
 //! One service's actors without its HTTP API, over ports that a test can make fail.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use async_trait::async_trait;
 use contracts::{OrderId, Payload, Timestamp, event_id};
 use futures::future::BoxFuture;
 use migrations::EventLogMigrator;
 use order_service::saga::{Details, Input};
 use ractor::{Actor, ActorRef};
-use runtime::actors::consumer::Attempts;
+use runtime::actors::consumer::{Attempts, ConsumerMessage};
 use runtime::actors::supervisor::{Child, Supervisor, SupervisorMessage, Tree};
 use runtime::actors::{Nowhere, Outside, Wiring};
 use runtime::clock::SystemClock;
@@ -25,6 +25,7 @@ use std::convert::Infallible;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::mpsc::unbounded_channel;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
@@ -90,9 +91,20 @@ impl<S: Saga> Rig<S> {
 
     /// Waits until all that is on the log now is dealt with.
     pub async fn caught_up(&self) -> Result<()> {
-        use runtime::actors::consumer::ConsumerMessage;
-        let caught_up = self.wiring.consumer.call(ConsumerMessage::CatchUp);
-        Ok(tokio::time::timeout(Duration::from_secs(60), caught_up).await??)
+        let (read, mut partitions) = unbounded_channel();
+        self.wiring.consumer.cast(ConsumerMessage::CatchUp(read))?;
+        let caught_up = async {
+            let mut any = false;
+            while partitions.recv().await.is_some() {
+                any = true;
+            }
+            any
+        };
+        ensure!(
+            tokio::time::timeout(Duration::from_secs(60), caught_up).await?,
+            "it is not known how far the log goes"
+        );
+        Ok(())
     }
 
     /// How an order stands.

@@ -2,6 +2,7 @@
 //! partitions that are the replica's now (what it had read of others says nothing), and while the log was there at all.
 
 use anyhow::{Result, bail};
+use async_trait::async_trait;
 use contracts::OrderId;
 use e2e::rig::{self, FaultyLog, FixedLog, NullStore, Rig, silent};
 use migrations::OrderMigrator;
@@ -12,10 +13,13 @@ use runtime::actors::order::{CaughtUp, Wake, Woken};
 use runtime::actors::roster::State;
 use runtime::actors::router::RouterMessage;
 use runtime::clock::{Clock, SystemClock};
+use runtime::event_log::{Extent, LogError, Membership, Partition, Subscription};
 use runtime::health::Part;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::mpsc::error::TryRecvError;
+use tokio::sync::mpsc::unbounded_channel;
 use uuid::Uuid;
 
 /// An order whose deadline has passed as soon as it is there.
@@ -103,8 +107,54 @@ async fn a_consumer_that_starts_anew_has_read_nothing() -> Result<()> {
     rig.until("joining", || !ends.lock().unwrap_or_else(PoisonError::into_inner).is_empty()).await?;
     assert!(!rig.wiring.owns(order) && !rig.is_well(Part::EventLog), "{:?}", rig.wiring.health.report());
     for _ in 0..100 {
-        assert!(rig.wiring.consumer.call(ConsumerMessage::CatchUp).await.is_err(), "there is nothing it has read");
+        let (read, mut partitions) = unbounded_channel();
+        rig.wiring.consumer.cast(ConsumerMessage::CatchUp(read))?;
+        assert_eq!(partitions.recv().await, None, "there is nothing it has read");
     }
+    rig.stop().await
+}
+
+/// A member of a group that has read all of one partition number, and not of another; with the member that keeps the
+/// subscription open.
+struct Halfway(#[expect(dead_code, reason = "it is held")] Arc<dyn Membership>);
+
+#[async_trait]
+impl Membership for Halfway {
+    fn store(&self, _: &Partition, _: i64) {}
+
+    async fn extents(&self) -> Result<Vec<Extent>, LogError> {
+        let extent = |topic: &str, partition, stored| Extent {
+            partition: Partition { topic: topic.to_owned(), partition },
+            stored,
+            end: 5,
+        };
+        Ok(vec![
+            extent("payment.failed", 0, 5),
+            extent("payment.failed", 1, 5),
+            extent("inventory.failed", 0, 5),
+            extent("inventory.failed", 1, 4),
+        ])
+    }
+
+    async fn leave(&self) {}
+}
+
+/// A partition that stands still holds up the deadlines of its own orders alone.
+#[tokio::test]
+async fn each_partition_catches_up_by_itself() -> Result<()> {
+    let log = FaultyLog {
+        log: Arc::new(FixedLog::default()),
+        refuses: Box::new(|_| false),
+        subscribed: Box::new(|subscription| Subscription {
+            membership: Arc::new(Halfway(subscription.membership)),
+            ..subscription
+        }),
+    };
+    let rig = Rig::<OrderSaga>::start(Arc::new(NullStore), Arc::new(log), Arc::new(Nowhere)).await?;
+    let (read, mut partitions) = unbounded_channel();
+    rig.wiring.consumer.cast(ConsumerMessage::CatchUp(read))?;
+    assert_eq!(partitions.recv().await, Some(0));
+    assert_eq!(partitions.try_recv(), Err(TryRecvError::Empty), "the other one is not read, and not given up");
     rig.stop().await
 }
 

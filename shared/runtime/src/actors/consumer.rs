@@ -17,11 +17,12 @@ use async_trait::async_trait;
 use contracts::{Decoded, decode};
 pub use message::count_nothing;
 use message::{InFlight, REASONS, caused, count_dead_letters, count_ignored, dead_letter, give};
-use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
+use ractor::{Actor, ActorProcessingErr, ActorRef};
 use reading::Reading;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -59,10 +60,11 @@ pub enum ConsumerMessage {
     Changed(Change),
     /// A record was dealt with.
     Finished(Arc<Record>),
-    /// Answer when everything has been dealt with that is on the log now, in this member's partitions.
-    CatchUp(RpcReplyPort<()>),
+    /// Say of each partition number of this member when everything has been dealt with that is on the log there now.
+    /// Nothing more is said of what goes to another member.
+    CatchUp(UnboundedSender<i32>),
     /// The log says how far it goes now.
-    Extents(Result<Vec<Extent>, LogError>, RpcReplyPort<()>),
+    Extents(Result<Vec<Extent>, LogError>, UnboundedSender<i32>),
     /// The log says how far it goes now, for the measure of how far behind this member is.
     Lag(Vec<Extent>),
     /// Time to see whether what was begun comes to its end.
@@ -191,12 +193,11 @@ impl<S: Saga> Consumer<S> {
     }
 
     /// Asks the log how far it goes.
-    fn catch_up(&self, myself: Mailbox<ConsumerMessage>, reading: &Reading, reply: RpcReplyPort<()>) {
-        // Dropping the reply says that it is not known.
+    fn catch_up(&self, myself: Mailbox<ConsumerMessage>, reading: &Reading, read: UnboundedSender<i32>) {
         let Some(member) = reading.member.clone() else { return };
         tokio::spawn(async move {
             let extents = member.extents().await;
-            let _ = myself.cast(ConsumerMessage::Extents(extents, reply));
+            let _ = myself.cast(ConsumerMessage::Extents(extents, read));
         });
     }
 
@@ -306,12 +307,10 @@ impl<S: Saga> Actor for Consumer<S> {
             ConsumerMessage::Passed(at) => reading.pass(&at),
             ConsumerMessage::Changed(change) => self.changed(reading, change)?,
             ConsumerMessage::Finished(record) => reading.finish(&record.at),
-            ConsumerMessage::CatchUp(reply) => self.catch_up(myself.clone(), reading, reply),
-            // Without partitions nothing was read. Dropping the reply says that.
-            ConsumerMessage::Extents(Ok(extents), _) if extents.is_empty() => {}
-            ConsumerMessage::Extents(Ok(extents), reply) => {
-                reading.catching_up.push((extents, reply));
-                reading.answer();
+            ConsumerMessage::CatchUp(read) => self.catch_up(myself.clone(), reading, read),
+            ConsumerMessage::Extents(Ok(extents), read) => {
+                reading.catching_up.push((extents, read));
+                reading.tell_who_catches_up();
             }
             ConsumerMessage::Extents(Err(error), _) => {
                 tracing::warn!(service = S::SERVICE, %error, "the log does not say how far it goes; deadlines wait");

@@ -2,10 +2,10 @@
 
 use crate::acknowledgements::Acknowledgements;
 use crate::event_log::{Extent, Membership, Partition, Position};
-use ractor::RpcReplyPort;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -20,7 +20,8 @@ pub struct Reading {
     pub(super) member: Option<Arc<dyn Membership>>,
     pub(super) partitions: HashMap<Partition, Progress>,
     pub(super) revoking: Vec<(Vec<Partition>, oneshot::Sender<()>)>,
-    pub(super) catching_up: Vec<(Vec<Extent>, RpcReplyPort<()>)>,
+    /// Who is told what is read, and what is not yet.
+    pub(super) catching_up: Vec<(Vec<Extent>, UnboundedSender<i32>)>,
     pub(super) leaving: bool,
     pub(super) lag_asked_at: Option<Instant>,
     /// Held by who asks.
@@ -64,7 +65,7 @@ impl Reading {
             }
         }
         self.let_go();
-        self.answer();
+        self.tell_who_catches_up();
     }
 
     /// Passes a position at which there is nothing, unless it is passed already.
@@ -88,17 +89,24 @@ impl Reading {
         }
     }
 
-    /// Answers those who wait until everything up to some extent is dealt with.
-    pub(super) fn answer(&mut self) {
+    /// Tells those who catch up of the partition numbers in which everything up to some extent is dealt with, on all topics.
+    pub(super) fn tell_who_catches_up(&mut self) {
         let partitions = &self.partitions;
         let reached = |extent: &Extent| {
             extent.stored >= extent.end
                 || partitions.get(&extent.partition).is_some_and(|progress| progress.done >= extent.end)
         };
-        for (_, reply) in self.catching_up.extract_if(.., |(extents, _)| extents.iter().all(reached)) {
-            // Who asked may have given up.
-            let _ = reply.send(());
-        }
+        self.catching_up.retain_mut(|(left, read)| {
+            let new: BTreeSet<i32> =
+                left.extract_if(.., |extent| reached(extent)).map(|extent| extent.partition.partition).collect();
+            for number in new {
+                if left.iter().all(|extent| extent.partition.partition != number) {
+                    // Who asked may have given up.
+                    let _ = read.send(number);
+                }
+            }
+            !left.is_empty()
+        });
     }
 
     /// How many records of each partition are not dealt with. Partitions that have gone to others are none of ours.
