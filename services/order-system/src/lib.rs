@@ -68,7 +68,7 @@ impl System {
                 (Arc::new(log), None)
             }
             None => {
-                let events = open_database::<EventLogMigrator>("--data-dir", &events_file, stop).await?;
+                let events = open_database::<EventLogMigrator>("--data-dir", &events_file, &listeners[0], stop).await?;
                 (Arc::new(EmbeddedLog::open(events.clone(), Arc::clone(&clock)).await?), Some(events))
             }
         };
@@ -79,10 +79,10 @@ impl System {
         };
         // Together, since each file is read whole.
         let (order, payment, inventory, notification) = tokio::try_join!(
-            open_database::<OrderMigrator>(setting(0), &databases[0], stop),
-            open_database::<PaymentMigrator>(setting(1), &databases[1], stop),
-            open_database::<InventoryMigrator>(setting(2), &databases[2], stop),
-            open_database::<NotificationMigrator>(setting(3), &databases[3], stop),
+            open_database::<OrderMigrator>(setting(0), &databases[0], &listeners[0], stop),
+            open_database::<PaymentMigrator>(setting(1), &databases[1], &listeners[1], stop),
+            open_database::<InventoryMigrator>(setting(2), &databases[2], &listeners[2], stop),
+            open_database::<NotificationMigrator>(setting(3), &databases[3], &listeners[3], stop),
         )?;
         if let Some(data_dir) = &data_dir {
             data_dir.note(&files)?;

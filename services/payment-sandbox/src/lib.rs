@@ -44,7 +44,7 @@ pub fn start<'a>(settings: &'a Settings, metrics: Option<PrometheusHandle>, stop
             std::fs::create_dir_all(directory).map_err(bad)?;
         }
         let file = DatabaseSettings::Sqlite(settings.ledger.clone());
-        let database = open_database::<SandboxMigrator>("--ledger", &file, stop).await?;
+        let database = open_database::<SandboxMigrator>("--ledger", &file, &listener, stop).await?;
         let ledger = Arc::new(Ledger { database: database.clone(), terms, clock: Arc::new(SystemClock) });
         let health = Arc::new(Health::starting(SERVICE, true));
         // It reads no event log, so there is none to wait for.

@@ -14,6 +14,7 @@ mod parts;
 mod prefer;
 mod problem;
 mod server;
+mod starting;
 mod text;
 mod wish;
 
@@ -31,6 +32,7 @@ pub use parts::PartsApi;
 pub use prefer::Wait;
 pub use problem::{FieldError, FieldFault, Fields, Problem, Refusal};
 pub use server::{HttpServer, Stopping};
+pub use starting::Starting;
 pub use text::{CorrelationId, Form, Text, Words};
 pub use wish::wish;
 

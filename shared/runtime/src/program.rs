@@ -14,7 +14,7 @@ use crate::database::{Database, DatabaseSettings, code, is_away};
 use crate::event_log::EventLog;
 use crate::event_log::kafka::KafkaLog;
 use crate::health::Health;
-use crate::http::{Access, HttpServer};
+use crate::http::{self, Access, HttpServer};
 use crate::trace::span;
 use anyhow::{Context, Result, anyhow};
 use clap::Parser;
@@ -158,13 +158,15 @@ pub fn telemetry(common: &Common) -> Result<PrometheusHandle> {
     Ok(metrics)
 }
 
-/// Opens a database and brings its schema up to date. Waits for one that is away.
+/// Opens a database and brings its schema up to date. Waits for one that is away, and says so on the service's listener.
 pub async fn open_database<M: MigratorTrait>(
     setting: &str,
     settings: &DatabaseSettings,
+    listener: &TcpListener,
     stop: &Stop,
 ) -> Result<Database> {
     let mut backoff = Backoff::default();
+    let mut starting = None;
     loop {
         let opened = async {
             let database = Database::open(settings).await?;
@@ -181,6 +183,9 @@ pub async fn open_database<M: MigratorTrait>(
             Ok(database) => return Ok(database),
             Err(error) if is_away(&error) => {
                 tracing::warn!(setting, %error, "the database cannot be reached; trying again");
+                if starting.is_none() {
+                    starting = Some(http::Starting::without_database(listener, &error.to_string())?);
+                }
                 tokio::select! {
                     () = backoff.wait() => {}
                     stopped = stop.asked() => return Err(stopped.into()),
@@ -246,7 +251,7 @@ pub async fn ports<M: MigratorTrait>(
     let kafka = common.kafka(kafka_bootstrap_servers)?;
     let access = Arc::new(common.access.access()?);
     let listener = common.listen(http_port)?;
-    let database = open_database::<M>(database_setting, database, stop).await?;
+    let database = open_database::<M>(database_setting, database, &listener, stop).await?;
     let log = KafkaLog::new(kafka)?;
     let board = Arc::new(Board::default());
     log.join(&board)?;
