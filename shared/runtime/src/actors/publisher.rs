@@ -38,8 +38,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Rows that the publisher holds before it leaves further ones in the table.
+/// Rows that the publisher holds before it leaves further ones in the table,
 const HELD: usize = 20_000;
+/// and bytes of their values.
+const HELD_BYTES: usize = 64 * 1024 * 1024;
 /// Rows of one read of the table.
 const PAGE: u64 = 1_000;
 /// The pause between two laps through the table while there is something in it to take on.
@@ -67,8 +69,8 @@ const COUNT_IDLE_EVERY: Duration = Duration::from_secs(3);
 pub enum PublisherMessage {
     /// These rows are in the table, and next in their orders.
     Committed(Vec<Outgoing>),
-    /// The log has answered for each of these rows, whose values it has.
-    Appended(Vec<Outgoing>, Vec<Result<(), LogError>>),
+    /// The log has answered for each of these rows, whose values, of so many bytes, it has.
+    Appended(Vec<Outgoing>, usize, Vec<Result<(), LogError>>),
     /// The log can be given the next rows.
     Append,
     /// It is time to delete what was sent.
@@ -125,8 +127,9 @@ impl<S: Saga> Publisher<S> {
     ) -> impl Future<Output = ()> + use<S> {
         let (log, myself) = (Arc::clone(&self.0.log), myself.clone());
         async move {
+            let bytes = rows.iter().map(|row| row.value.len()).sum();
             let results = log.append(rows.iter_mut().map(record).collect()).await;
-            let _ = myself.cast(PublisherMessage::Appended(rows, results));
+            let _ = myself.cast(PublisherMessage::Appended(rows, bytes, results));
         }
     }
 
@@ -143,7 +146,7 @@ impl<S: Saga> Publisher<S> {
     fn read(&self, myself: &Mailbox<PublisherMessage>, lanes: &mut Lanes) {
         // No page is under way that may have seen them.
         lanes.forget_gone();
-        let has_room = lanes.known.len() < HELD;
+        let has_room = lanes.known.len() < HELD && lanes.bytes < HELD_BYTES;
         if !has_room {
             myself.send_after(PAUSE, || PublisherMessage::Read);
         } else if lanes.cursor.is_none() {
@@ -284,7 +287,7 @@ impl<S: Saga> Actor for Publisher<S> {
         let (myself, (message, _handling)) = (self.0.publisher.mailbox(myself), mail.open());
         match message {
             PublisherMessage::Committed(rows) => {
-                if lanes.behind || lanes.known.len() + rows.len() > HELD {
+                if lanes.behind || lanes.known.len() + rows.len() > HELD || lanes.bytes > HELD_BYTES {
                     lanes.behind = true;
                     lanes.missed = true;
                 } else {
@@ -292,12 +295,13 @@ impl<S: Saga> Actor for Publisher<S> {
                     self.append(&myself, lanes, first);
                 }
             }
-            PublisherMessage::Appended(rows, results) => {
+            PublisherMessage::Appended(rows, bytes, results) => {
                 if lanes.sent.is_empty() {
                     myself.send_after(DELETE_AFTER, || PublisherMessage::Delete);
                 }
                 // The log waits while it is away; an error is final. Starting again reads the table.
                 results.into_iter().collect::<Result<(), LogError>>()?;
+                lanes.bytes -= bytes;
                 self.measure(&rows);
                 let next = lanes.appended(&rows);
                 self.append(&myself, lanes, next);

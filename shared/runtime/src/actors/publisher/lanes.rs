@@ -20,6 +20,8 @@ pub struct Lanes {
     pub(super) paused: bool,
     /// What is held, or was sent and may still be in the table, or in a page that is being read.
     pub(super) known: HashSet<OutboxKey>,
+    /// Of the values that are held.
+    pub(super) bytes: usize,
     /// Sent, and still in the table.
     pub(super) sent: Vec<OutboxKey>,
     /// Deleted since the last read began, which may have seen them.
@@ -51,6 +53,7 @@ impl Lanes {
             waiting: Vec::new(),
             paused: false,
             known: HashSet::new(),
+            bytes: 0,
             sent: Vec::new(),
             gone: Vec::new(),
             // What another incarnation held is somewhere in the table.
@@ -72,6 +75,7 @@ impl Lanes {
             if !self.known.insert(key(&row)) {
                 continue;
             }
+            self.bytes += row.value.len();
             match self.lanes.entry(row.order) {
                 Entry::Occupied(lane) => lane.into_mut().push_back(row),
                 Entry::Vacant(lane) => {
