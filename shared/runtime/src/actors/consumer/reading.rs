@@ -101,11 +101,11 @@ impl Reading {
                 left.extract_if(.., |extent| reached(extent)).map(|extent| extent.partition.partition).collect();
             for number in new {
                 if left.iter().all(|extent| extent.partition.partition != number) {
-                    // Who asked may have given up.
                     let _ = read.send(number);
                 }
             }
-            !left.is_empty()
+            // Who asked may have given up.
+            !left.is_empty() && !read.is_closed()
         });
     }
 
