@@ -42,28 +42,40 @@ impl Starting {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::TcpListener;
+    use std::net::SocketAddr;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+
+    async fn answer(address: SocketAddr, request: &str) -> io::Result<String> {
+        let mut connection = TcpStream::connect(address).await?;
+        let head = format!("{request} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+        connection.write_all(head.as_bytes()).await?;
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).await?;
+        Ok(answer)
+    }
 
     #[tokio::test]
-    async fn it_says_what_is_waited_for_and_leaves_the_port_to_the_service() -> anyhow::Result<()> {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
-        listener.set_nonblocking(true)?;
-        let url = format!("http://{}", listener.local_addr()?);
+    async fn it_says_what_is_waited_for_and_leaves_the_port_to_the_service() -> io::Result<()> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?.into_std()?;
+        let address = listener.local_addr()?;
         let starting = Starting::without_database(&listener, "connection refused")?;
-        assert_eq!(reqwest::get(format!("{url}/health/live")).await?.status(), 200);
-        let ready = reqwest::get(format!("{url}/health/ready")).await?;
-        assert_eq!(ready.status(), 503);
-        let report: serde_json::Value = ready.json().await?;
-        assert_eq!(report, json!({"status": "DOWN", "checks": {"database": "connection refused"}}));
-        let order = reqwest::Client::new().post(format!("{url}/api/orders")).body("{}").send().await?;
-        assert_eq!((order.status().as_u16(), &order.headers()["retry-after"]), (503, &"1".parse()?));
+        let unavailable = "HTTP/1.1 503 Service Unavailable";
+        for (request, status, says) in [
+            ("GET /health/live", "HTTP/1.1 200 OK", r#""status":"UP""#),
+            ("GET /health/ready", unavailable, r#"{"checks":{"database":"connection refused"},"status":"DOWN"}"#),
+            ("POST /api/orders", unavailable, "retry-after: 1"),
+        ] {
+            let answer = answer(address, request).await?;
+            assert!(answer.starts_with(status) && answer.contains(says), "{request}: {answer}");
+        }
 
         drop(starting);
-        let (address, listener) = (listener.local_addr()?, tokio::net::TcpListener::from_std(listener)?);
+        let listener = TcpListener::from_std(listener)?;
         let accepted = tokio::spawn(async move { listener.accept().await });
         while !accepted.is_finished() {
             // One that it does not take any more is reset.
-            drop(tokio::net::TcpStream::connect(address).await);
+            drop(TcpStream::connect(address).await);
         }
         Ok(())
     }
