@@ -118,7 +118,9 @@ impl Table for PaymentSaga {
     fn read(row: Model) -> Result<Instance<Self>, String> {
         let contact = row.contact.as_ref().map(JsonText::read).transpose()?;
         // There was one at most.
-        let held = |json: &JsonText| json.read().or_else(|_| json.read().map(|one: RefundRequest| vec![one]));
+        let held = |json: &JsonText| {
+            json.read().or_else(|why| json.read().map(|one: RefundRequest| vec![one]).map_err(|_| why))
+        };
         let held = row.held_request.as_ref().map(held).transpose()?;
         let attention = row.attention.as_ref().map(JsonText::read).transpose()?;
         let requested_as = row.refund_requested_as.map(RefundId);

@@ -301,7 +301,12 @@ impl<S: Saga> Wiring<S> {
 
     /// Whether this order is this replica's.
     pub fn owns(&self, order: OrderId) -> bool {
-        self.partition_of(order).is_some_and(|partition| self.ownership.contains(partition))
+        self.own_partition_of(order).is_some()
+    }
+
+    /// The partition of this order, if it is this replica's.
+    fn own_partition_of(&self, order: OrderId) -> Option<i32> {
+        self.partition_of(order).filter(|partition| self.ownership.contains(*partition))
     }
 
     /// The partition of this order on every topic, once the log knows it.

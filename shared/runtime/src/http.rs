@@ -14,7 +14,7 @@ mod parts;
 mod prefer;
 mod problem;
 mod server;
-mod starting;
+mod stand_in;
 mod text;
 mod wish;
 
@@ -32,7 +32,7 @@ pub use parts::PartsApi;
 pub use prefer::Wait;
 pub use problem::{FieldError, FieldFault, Fields, Problem, Refusal};
 pub use server::{HttpServer, Stopping};
-pub use starting::Starting;
+pub use stand_in::StandIn;
 pub use text::{CorrelationId, Form, Text, Words};
 pub use wish::wish;
 

@@ -14,7 +14,7 @@ use crate::database::{Database, DatabaseSettings, code, is_away};
 use crate::event_log::EventLog;
 use crate::event_log::kafka::KafkaLog;
 use crate::health::Health;
-use crate::http::{self, Access, HttpServer};
+use crate::http::{Access, HttpServer, StandIn};
 use crate::trace::span;
 use anyhow::{Context, Result, anyhow};
 use clap::Parser;
@@ -166,7 +166,7 @@ pub async fn open_database<M: MigratorTrait>(
     stop: &Stop,
 ) -> Result<Database> {
     let mut backoff = Backoff::default();
-    let mut starting = None;
+    let mut stand_in = None;
     loop {
         let opened = async {
             let database = Database::open(settings).await?;
@@ -183,8 +183,8 @@ pub async fn open_database<M: MigratorTrait>(
             Ok(database) => return Ok(database),
             Err(error) if is_away(&error) => {
                 tracing::warn!(setting, %error, "the database cannot be reached; trying again");
-                if starting.is_none() {
-                    starting = Some(http::Starting::without_database(listener, &error.to_string())?);
+                if stand_in.is_none() {
+                    stand_in = Some(StandIn::without_database(listener, &error.to_string())?);
                 }
                 tokio::select! {
                     () = backoff.wait() => {}

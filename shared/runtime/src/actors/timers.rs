@@ -64,11 +64,10 @@ impl<S: Saga> Timers<S> {
         let mut awaits_log = false;
         loop {
             let page = wiring.store.due(now, after, AT_A_TIME).await?;
-            let woken = join_all(page.iter().filter(|due| wiring.owns(due.order)).map(|due| {
-                let partition = wiring.partition_of(due.order);
-                let caught_up = partition.and_then(|partition| caught_up.get(&partition)).copied();
-                let wake = Wake { caught_up, unsent: due.unsent };
-                wiring.router.call(move |reply| RouterMessage::Wake(due.order, wake, reply))
+            let woken = join_all(page.iter().filter_map(|due| {
+                let partition = wiring.own_partition_of(due.order)?;
+                let wake = Wake { caught_up: caught_up.get(&partition).copied(), unsent: due.unsent };
+                Some(wiring.router.call(move |reply| RouterMessage::Wake(due.order, wake, reply)))
             }));
             // A router that is being started again is found the next time.
             awaits_log |= woken.await.contains(&Ok(Woken::AwaitsLog));

@@ -38,7 +38,7 @@ pub(super) struct HealthReport {
 
 /// The answer to a question for health.
 #[derive(ApiResponse)]
-enum HealthResponse {
+pub(super) enum HealthResponse {
     /// It works.
     #[oai(status = 200)]
     Well(Json<HealthReport>),
@@ -47,12 +47,19 @@ enum HealthResponse {
     Unwell(Json<HealthReport>),
 }
 
+impl HealthResponse {
+    /// Of a process that runs.
+    pub(super) fn alive() -> Self {
+        HealthResponse::Well(Json(HealthReport { status: Condition::Up, checks: HashMap::new() }))
+    }
+}
+
 #[OpenApi]
 impl Operations {
     /// Whether the process runs.
     #[oai(path = "/health/live", method = "get", tag = "Tag::Service")]
     async fn live(&self) -> HealthResponse {
-        HealthResponse::Well(Json(HealthReport { status: Condition::Up, checks: HashMap::new() }))
+        HealthResponse::alive()
     }
 
     /// Whether the service can do its work, and if not, why.

@@ -17,11 +17,12 @@ const OFFSETS_WAIT: Duration = Duration::from_millis(200);
 
 /// How long records are kept at least, in milliseconds: seven days, as Kafka's are by default.
 const KEPT: i64 = 7 * 24 * 3_600_000;
-/// How often is looked for older ones,
-const FORGET_EVERY: Duration = Duration::from_secs(3_600);
-/// and for further ones while there are so many of a topic.
-const FORGET_ON: Duration = Duration::from_secs(1);
+/// Older ones of a topic that are deleted at a time.
 const FORGOTTEN: u64 = 1_000;
+/// How often is looked for them,
+const FORGET_EVERY: Duration = Duration::from_secs(3_600);
+/// and while there are more.
+const FORGET_ON: Duration = Duration::from_secs(1);
 
 /// The next position of each group in each topic.
 type Offsets = HashMap<(Arc<str>, String), i64>;

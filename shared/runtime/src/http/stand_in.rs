@@ -1,11 +1,13 @@
 //! What is answered while a service cannot start yet: that the process lives, and what it waits for.
 
 use super::Refusal;
+use super::operations::{Condition, HealthReport, HealthResponse};
+use crate::health::Part;
 use poem::endpoint::make_sync;
-use poem::http::StatusCode;
 use poem::listener::TcpAcceptor;
-use poem::{IntoResponse, Response, Server};
-use serde_json::json;
+use poem::{IntoResponse, Server};
+use poem_openapi::payload::Json;
+use std::collections::HashMap;
 use std::io;
 use std::time::Duration;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -13,29 +15,26 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 /// How long an answer that is being given may still take.
 const GRACE: Duration = Duration::from_millis(200);
 
-/// Answers on a listener, until it is dropped.
-pub struct Starting(#[expect(dead_code, reason = "its drop ends the answers")] DropGuard);
+/// Answers on a service's listener in its stead, until it is dropped.
+pub struct StandIn(#[expect(dead_code, reason = "its drop ends the answers")] DropGuard);
 
-impl Starting {
+impl StandIn {
     /// Says there that the database is waited for, and why.
     pub fn without_database(listener: &std::net::TcpListener, why: &str) -> io::Result<Self> {
         let acceptor = TcpAcceptor::from_std(listener.try_clone()?)?;
-        let report = |status, checks| json!({"status": status, "checks": checks}).to_string();
-        let (live, ready) = (report("UP", json!({})), report("DOWN", json!({"database": why})));
-        let app = make_sync(move |request| {
-            let health = |status, report: &String| {
-                Response::builder().status(status).content_type("application/json").body(report.clone())
-            };
-            match request.uri().path() {
-                "/health/live" => health(StatusCode::OK, &live),
-                "/health/ready" => health(StatusCode::SERVICE_UNAVAILABLE, &ready),
-                _ => Refusal::unavailable("the service waits for its database; try again").into_response(),
+        let checks = HashMap::from([(Part::Database.name().to_owned(), why.to_owned())]);
+        let app = make_sync(move |request| match request.uri().path() {
+            "/health/live" => HealthResponse::alive().into_response(),
+            "/health/ready" => {
+                HealthResponse::Unwell(Json(HealthReport { status: Condition::Down, checks: checks.clone() }))
+                    .into_response()
             }
+            _ => Refusal::unavailable("the service waits for its database; try again").into_response(),
         });
         let stop = CancellationToken::new();
         let stopped = stop.clone().cancelled_owned();
         tokio::spawn(Server::new_with_acceptor(acceptor).run_with_graceful_shutdown(app, stopped, Some(GRACE)));
-        Ok(Starting(stop.drop_guard()))
+        Ok(StandIn(stop.drop_guard()))
     }
 }
 
@@ -59,7 +58,7 @@ mod tests {
     async fn it_says_what_is_waited_for_and_leaves_the_port_to_the_service() -> io::Result<()> {
         let listener = TcpListener::bind("127.0.0.1:0").await?.into_std()?;
         let address = listener.local_addr()?;
-        let starting = Starting::without_database(&listener, "connection refused")?;
+        let stand_in = StandIn::without_database(&listener, "connection refused")?;
         let unavailable = "HTTP/1.1 503 Service Unavailable";
         for (request, status, says) in [
             ("GET /health/live", "HTTP/1.1 200 OK", r#""status":"UP""#),
@@ -70,7 +69,7 @@ mod tests {
             assert!(answer.starts_with(status) && answer.contains(says), "{request}: {answer}");
         }
 
-        drop(starting);
+        drop(stand_in);
         let listener = TcpListener::from_std(listener)?;
         let accepted = tokio::spawn(async move { listener.accept().await });
         while !accepted.is_finished() {
