@@ -314,8 +314,10 @@ fn given_back_again(payment: &Payment) -> Decision<Event> {
 /// read from its beginning.
 fn look(payment: &Payment, concern: Concern, why: String) -> Decision<Event> {
     let seen = payment.attention.get(&concern);
-    let known = seen.into_iter().chain(payment.acknowledged.as_ref().map(|acknowledged| &acknowledged.what));
-    if known.clone().any(|known| known.contains(&why)) || known.map(String::len).sum::<usize>() > ENOUGH {
+    let mut known = seen.into_iter().chain(payment.acknowledged.as_ref().map(|acknowledged| &acknowledged.what));
+    // Whoever asks decides how many wrong requests there are; of what else there is to see, there is one of each.
+    let is_enough = concern == Concern::RequestRefused && known.clone().map(String::len).sum::<usize>() > ENOUGH;
+    if is_enough || known.any(|known| known.contains(&why)) {
         return Decision::Nothing(Nothing::Duplicate);
     }
     Decision::event(Event::AttentionNeeded(concern, why))

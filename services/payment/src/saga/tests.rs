@@ -311,11 +311,24 @@ fn money_given_back_by_other_means_is_told_once() {
     }
 }
 
+/// A request for a refund of more than was charged.
+fn other(refund: &str) -> Input {
+    Input::RefundRequested(RefundRequest { refund_id: RefundId(refund.into()), ..request(Money::MAX) })
+}
+
+#[test]
+fn no_number_of_wrong_requests_hides_money_given_back_twice() {
+    let mut story = refunding(10);
+    let seen = (0..1_000).take_while(|number| story.feed(other(&number.to_string()))).count();
+    assert!((10..1_000).contains(&seen), "{seen} were shown");
+    for input in [acknowledged(), resolved(), Input::RefundDone] {
+        assert!(story.feed(input), "{story}");
+    }
+    assert_eq!(concerns(&story), [Concern::RefundedTwice], "{story}");
+}
+
 #[test]
 fn a_request_for_something_else_is_refused_and_seen() {
-    let other = |refund: &str| {
-        Input::RefundRequested(RefundRequest { refund_id: RefundId(refund.into()), ..request(Money::MAX) })
-    };
     let mut story = Story::<PaymentSaga>::default();
     for input in [created(None), Input::Charged, other("a"), other("b")] {
         assert!(story.feed(input), "{story}");
