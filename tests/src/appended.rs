@@ -6,7 +6,7 @@ use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{Headers, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use runtime::event_log::{Partition, Position, Record};
+use runtime::event_log::{NewRecord, Partition, Position, Record};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -24,6 +24,16 @@ pub struct Appended {
     pub record: Record,
     /// When it was appended.
     pub at: i64,
+}
+
+/// The same record, to be appended once more.
+pub fn again(record: &Record) -> NewRecord {
+    NewRecord {
+        topic: record.at.partition.topic.clone(),
+        key: record.key.clone(),
+        value: record.value.clone(),
+        headers: record.headers.clone(),
+    }
 }
 
 fn consumer(servers: &str, group: &str) -> Result<BaseConsumer> {

@@ -8,6 +8,7 @@
 use anyhow::{Context, Result, ensure};
 use contracts::OrderId;
 use e2e::api::{Api, Service, example, order_of};
+use e2e::appended::again;
 use e2e::audit::Databases;
 use e2e::conformance;
 use e2e::programs::{Programs, SERVICES, Stack};
@@ -231,15 +232,6 @@ async fn bad_messages_are_dead_letters(live: Arc<Live>) -> Result<()> {
         Schemas::generated()?.check(letter)?;
     }
     live.audit().await
-}
-
-fn again(record: &Record) -> NewRecord {
-    NewRecord {
-        topic: record.at.partition.topic.clone(),
-        key: record.key.clone(),
-        value: record.value.clone(),
-        headers: record.headers.clone(),
-    }
 }
 
 /// Every record of every topic, delivered once more while new orders are under way: nothing changes, nothing new is

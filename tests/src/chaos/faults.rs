@@ -1,6 +1,8 @@
 //! Faults, one by one and at random.
 
 use super::fleet::Place;
+use super::replay::append_again;
+use super::verify::read_topics;
 use super::{Run, Scenario};
 use crate::programs::{Action, Server};
 use anyhow::Result;
@@ -12,8 +14,10 @@ use tokio::task::JoinSet;
 
 /// What goes before the first fault.
 const LEAD: Duration = Duration::from_secs(3);
-/// How long progress is waited for after a start.
+/// How long progress is waited for after a start, and a broker after its own.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// The pause before a broker is asked again.
+const AGAIN: Duration = Duration::from_millis(300);
 /// How long a program may take to end after SIGTERM.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -38,11 +42,13 @@ pub(super) enum Kind {
     Provider,
     /// kill -9 of the provider, and a start.
     ProviderKill,
+    /// Records that were read already come once more.
+    Repeat,
 }
 
 impl Kind {
     /// Every kind, and its weight: services are hit most.
-    const ALL: [(Kind, u32); 9] = [
+    const ALL: [(Kind, u32); 10] = [
         (Kind::Kill, 40),
         (Kind::Terminate, 15),
         (Kind::Freeze, 15),
@@ -52,6 +58,7 @@ impl Kind {
         (Kind::DatabaseFreeze, 2),
         (Kind::Provider, 4),
         (Kind::ProviderKill, 4),
+        (Kind::Repeat, 4),
     ];
 
     /// The kinds that this run can have.
@@ -72,6 +79,7 @@ impl Kind {
             Kind::DatabaseFreeze => "postgres SIGSTOP",
             Kind::Provider => "provider in trouble",
             Kind::ProviderKill => "provider kill -9",
+            Kind::Repeat => "records again",
         }
     }
 }
@@ -106,6 +114,7 @@ fn plan(rng: &mut Rng, places: &[Place], kind: Kind) -> Planned {
         Kind::DatabaseFreeze => (Target::Server, millis(rng, 1_000..10_000)),
         Kind::Provider => (Target::Provider, millis(rng, 2_000..10_000)),
         Kind::ProviderKill => (Target::Provider, millis(rng, 0..3_000)),
+        Kind::Repeat => (Target::Server, Duration::ZERO),
     };
     Planned { after, kind, target, lasts }
 }
@@ -168,6 +177,7 @@ async fn inject(run: &Arc<Run>, planned: Planned) -> Result<()> {
         (Kind::DatabaseFreeze, _) => frozen(run, Server::Postgres, planned.lasts).await,
         (Kind::Provider, _) => provider_in_trouble(run, planned.lasts).await,
         (Kind::ProviderKill, _) => provider_killed(run, planned.lasts).await,
+        (Kind::Repeat, _) => repeat(run).await,
         (Kind::Kill | Kind::Terminate | Kind::Freeze, Target::Server | Target::Provider) => Ok(()),
     }
 }
@@ -254,4 +264,20 @@ async fn provider_killed(run: &Arc<Run>, lasts: Duration) -> Result<()> {
     let Some(sandbox) = &run.sandbox else { return Ok(()) };
     run.notes.fault(Kind::ProviderKill.name(), &format!("for {lasts:?}"));
     sandbox.kill(lasts).await
+}
+
+/// One record in ten of all that there are comes once more, as a producer that missed its answer would have it.
+async fn repeat(run: &Arc<Run>) -> Result<()> {
+    let until = Instant::now() + PATIENCE;
+    let records = loop {
+        match read_topics(run).await {
+            Ok(records) => break records,
+            // A broker that was away a moment ago may lead no partition yet.
+            Err(_) if Instant::now() < until => tokio::time::sleep(AGAIN).await,
+            Err(error) => return Err(error),
+        }
+    };
+    let some = records.iter().step_by(10);
+    run.notes.fault(Kind::Repeat.name(), &format!("{} of them", some.len()));
+    append_again(run, some).await
 }

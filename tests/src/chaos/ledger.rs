@@ -10,9 +10,11 @@ use order_service::saga::Stage;
 use reqwest::Client;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+use tempfile::TempDir;
 
 /// Its port, from the first one of the services.
 const PORT: u16 = 40;
@@ -25,6 +27,8 @@ const PAGE: usize = 1_000;
 #[derive(Debug)]
 pub(super) struct Sandbox {
     child: Mutex<Child>,
+    /// Where the books are: away from the logs, which people read.
+    home: TempDir,
     programs: Programs,
     port: u16,
     seed: u64,
@@ -39,11 +43,11 @@ struct Moved {
     kept: i128,
 }
 
-fn spawn(programs: &Programs, port: u16, seed: u64) -> Result<Child> {
+fn spawn(programs: &Programs, home: &Path, port: u16, seed: u64) -> Result<Child> {
     let log = programs.logs().join("payment-sandbox");
     let log = std::fs::OpenOptions::new().create(true).append(true).open(log)?;
     let mut command = Command::new(programs.path("payment-sandbox"));
-    command.arg("--ledger").arg(programs.logs().join("sandbox.sqlite")).args(["--seed", &seed.to_string()]);
+    command.arg("--ledger").arg(home.join("sandbox.sqlite")).args(["--seed", &seed.to_string()]);
     command.env_clear().env("HTTP_PORT", port.to_string());
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
     command.spawn().context("payment-sandbox")
@@ -57,8 +61,9 @@ impl Sandbox {
         }
         let (port, seed) = (options.http_port + PORT, options.seed);
         programs.settings.push(("PAYMENT_PROVIDER_URL".to_owned(), format!("http://127.0.0.1:{port}")));
-        let child = Mutex::new(spawn(programs, port, seed)?);
-        let sandbox = Sandbox { child, programs: programs.clone(), port, seed, client: Client::new() };
+        let home = tempfile::tempdir()?;
+        let child = Mutex::new(spawn(programs, home.path(), port, seed)?);
+        let sandbox = Sandbox { child, home, programs: programs.clone(), port, seed, client: Client::new() };
         sandbox.until_ready().await?;
         Ok(Some(sandbox))
     }
@@ -80,7 +85,7 @@ impl Sandbox {
     pub(super) async fn kill(&self, down: Duration) -> Result<()> {
         self.stop();
         tokio::time::sleep(down).await;
-        let child = spawn(&self.programs, self.port, self.seed)?;
+        let child = spawn(&self.programs, self.home.path(), self.port, self.seed)?;
         *self.child.lock().unwrap_or_else(PoisonError::into_inner) = child;
         self.until_ready().await
     }

@@ -2,14 +2,14 @@
 
 use super::Run;
 use super::verify::{all_read, books, read_topics};
-use crate::appended::{Appended, events};
+use crate::appended::{Appended, again, events};
 use crate::topics::event_topics;
 use anyhow::{Context, Result, ensure};
 use order_system::asyncapi::READERS;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
-use runtime::event_log::{EventLog, NewRecord};
+use runtime::event_log::EventLog;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,15 +47,14 @@ pub(super) async fn replay(run: &Arc<Run>) -> Result<()> {
     compare(run, &before, "reading all topics from offset 0").await?;
 
     run.notes.fault("append again", &format!("{} records", records.len()));
-    let again = |appended: &Appended| NewRecord {
-        topic: appended.record.at.partition.topic.clone(),
-        key: appended.record.key.clone(),
-        value: appended.record.value.clone(),
-        headers: appended.record.headers.clone(),
-    };
-    let log = run.stack.log()?;
-    log.append(records.iter().map(again).collect()).await.into_iter().try_for_each(|a| anyhow::Ok(a?))?;
+    append_again(run, records.iter()).await?;
     compare(run, &before, "every record appended once more").await
+}
+
+/// Appends these records once more, byte for byte.
+pub(super) async fn append_again(run: &Run, records: impl Iterator<Item = &Appended>) -> Result<()> {
+    let records = records.map(|appended| again(&appended.record)).collect();
+    run.stack.log()?.append(records).await.into_iter().try_for_each(|appended| anyhow::Ok(appended?))
 }
 
 async fn compare(run: &Run, before: &Picture, what: &str) -> Result<()> {

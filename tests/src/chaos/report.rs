@@ -125,15 +125,16 @@ impl Report {
             row("measured", fact.clone());
         }
         if !self.is_well() {
-            let _ = writeln!(text, "\n## {} problems\n", self.problems.len());
-            for problem in self.problems.iter().take(TOLD) {
-                let _ = writeln!(text, "- {}", problem.what);
-            }
             let _ = writeln!(text, "\n## What happened\n");
             for (at, what) in self.happened.iter().filter(|(_, what)| !what.starts_with("PROBLEM")) {
                 let _ = writeln!(text, "- {:>6.1} s {what}", at.as_secs_f32());
             }
-            let _ = writeln!(text, "\n## What is known of it\n\n```text\n{}\n```", self.stories.join("\n"));
+            let _ = writeln!(text, "\n## What is known of the problems\n\n```text\n{}\n```", self.stories.join("\n"));
+            // Last, since the end of a long output is what one sees.
+            let _ = writeln!(text, "\n## {} problems\n", self.problems.len());
+            for problem in self.problems.iter().take(TOLD) {
+                let _ = writeln!(text, "- {}", problem.what);
+            }
         }
         text
     }
