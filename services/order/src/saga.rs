@@ -1,11 +1,12 @@
-//! The rules of an order at order-service. `docs/sagas/order.md` shows every cell; it is generated from this file.
+//! The rules of an order at order-service. `docs/sagas/order.md` shows every cell; it is generated from these rules.
 
+mod decide;
 mod history;
 
 pub use history::{Cause, Passage};
 
 use contracts::{Contact, Money as Amount, OrderId, OrderLine, Payload, Reason, Timestamp};
-use runtime::saga::{Decision, Due, Nothing, Rejection, Saga};
+use runtime::saga::{Decision, Due, Nothing, Saga};
 use std::convert::Infallible;
 use std::sync::Arc;
 use strum::{EnumString, IntoStaticStr, VariantArray};
@@ -167,7 +168,7 @@ impl Saga for OrderSaga {
 
     fn decide(&self, order: &Order, input: &Input, at: Timestamp) -> Decision<Event> {
         let cause = Cause::of(input);
-        match self.rule(order, input, at) {
+        match decide::decide(self, order, input, at) {
             Decision::Events(mut events) => {
                 events.push(Event::Noted(cause, at, None));
                 Decision::Events(events)
@@ -230,146 +231,6 @@ impl Saga for OrderSaga {
 
     fn emit(id: OrderId, order: &Order, event: &Event, at: Timestamp) -> Option<Payload> {
         crate::messages::emit(id, order, event, at)
-    }
-}
-
-impl OrderSaga {
-    /// The table: every stage by every input.
-    fn rule(&self, order: &Order, input: &Input, at: Timestamp) -> Decision<Event> {
-        let until = |deadline: Option<i64>| deadline.map(|millis| at.plus_millis(millis));
-        match order.stage {
-            Stage::Unknown => match input {
-                Input::Place(details) => Decision::event(Event::Placed(details.clone(), until(self.payment_deadline))),
-                Input::Cancel(_)
-                | Input::PaymentConfirmed
-                | Input::PaymentFailed(_)
-                | Input::InventoryReserved
-                | Input::InventoryFailed(_)
-                | Input::RefundRequested
-                | Input::PaymentRefunded
-                | Input::InventoryReleased => Decision::Rejected(Rejection::UnknownOrder),
-                Input::PaymentOverdue | Input::InventoryOverdue | Input::LogWasAway => {
-                    Decision::Nothing(Nothing::Unreachable)
-                }
-            },
-            Stage::AwaitingPayment => match input {
-                Input::Place(_) => Decision::Nothing(Nothing::Duplicate),
-                Input::Cancel(reason) => end(order, input, Event::Cancelled(reason.clone())),
-                Input::PaymentConfirmed => {
-                    let accepted = Event::PaymentAccepted(until(self.inventory_deadline));
-                    with_money(order, input, vec![accepted], Nothing::Duplicate)
-                }
-                Input::PaymentFailed(reason) => end(order, input, failed(PAYMENT_DECLINED, reason)),
-                // The stock's answer may overtake the payment's, and decides all the same.
-                Input::InventoryReserved => Decision::event(Event::Confirmed),
-                Input::InventoryFailed(reason) => end(order, input, failed(OUT_OF_STOCK, reason)),
-                Input::RefundRequested | Input::PaymentRefunded => with_money(order, input, vec![], Nothing::Duplicate),
-                Input::PaymentOverdue => {
-                    end(order, input, failed(PAYMENT_TIMEOUT, "the payment was not answered in time"))
-                }
-                Input::LogWasAway => Decision::event(Event::DeadlineMoved(until(self.payment_deadline))),
-                Input::InventoryReleased => Decision::Nothing(Nothing::Unreachable),
-                Input::InventoryOverdue => Decision::Nothing(Nothing::Late),
-            },
-            Stage::AwaitingInventory => match input {
-                Input::Place(_) | Input::PaymentConfirmed => Decision::Nothing(Nothing::Duplicate),
-                Input::Cancel(reason) => end(order, input, Event::Cancelled(reason.clone())),
-                Input::InventoryReserved => Decision::event(Event::Confirmed),
-                Input::InventoryFailed(reason) => end(order, input, failed(OUT_OF_STOCK, reason)),
-                Input::RefundRequested | Input::PaymentRefunded => with_money(order, input, vec![], Nothing::Duplicate),
-                Input::InventoryOverdue => {
-                    end(order, input, failed(INVENTORY_TIMEOUT, "the stock was not answered in time"))
-                }
-                Input::PaymentFailed(_) | Input::InventoryReleased => Decision::Nothing(Nothing::Unreachable),
-                Input::LogWasAway => Decision::event(Event::DeadlineMoved(until(self.inventory_deadline))),
-                Input::PaymentOverdue => Decision::Nothing(Nothing::Late),
-            },
-            Stage::Confirmed => match input {
-                Input::Place(_) | Input::InventoryReserved => Decision::Nothing(Nothing::Duplicate),
-                Input::Cancel(reason) => end(order, input, Event::Cancelled(reason.clone())),
-                Input::PaymentConfirmed => with_money(order, input, vec![], Nothing::Duplicate),
-                Input::PaymentFailed(_)
-                | Input::InventoryFailed(_)
-                | Input::RefundRequested
-                | Input::PaymentRefunded
-                | Input::InventoryReleased => Decision::Nothing(Nothing::Unreachable),
-                Input::PaymentOverdue | Input::InventoryOverdue | Input::LogWasAway => Decision::Nothing(Nothing::Late),
-            },
-            Stage::Failed => match input {
-                Input::Place(_) => Decision::Nothing(Nothing::Duplicate),
-                Input::Cancel(_) => Decision::Rejected(Rejection::AlreadyFailed),
-                Input::PaymentConfirmed | Input::PaymentFailed(_) | Input::RefundRequested | Input::PaymentRefunded => {
-                    with_money(order, input, vec![], Nothing::Late)
-                }
-                Input::InventoryReserved | Input::InventoryFailed(_) => Decision::Nothing(Nothing::Late),
-                Input::InventoryReleased => Decision::Nothing(Nothing::Informs),
-                Input::PaymentOverdue | Input::InventoryOverdue | Input::LogWasAway => Decision::Nothing(Nothing::Late),
-            },
-            Stage::Cancelled => match input {
-                Input::Place(_) | Input::Cancel(_) => Decision::Nothing(Nothing::Duplicate),
-                Input::PaymentConfirmed | Input::PaymentFailed(_) | Input::RefundRequested | Input::PaymentRefunded => {
-                    with_money(order, input, vec![], Nothing::Late)
-                }
-                Input::InventoryReserved | Input::InventoryFailed(_) => Decision::Nothing(Nothing::Late),
-                Input::InventoryReleased => Decision::Nothing(Nothing::Informs),
-                Input::PaymentOverdue | Input::InventoryOverdue | Input::LogWasAway => Decision::Nothing(Nothing::Late),
-            },
-        }
-    }
-}
-
-fn failed(code: &str, message: &str) -> Event {
-    Event::Failed(Reason { code: code.into(), message: message.into() })
-}
-
-/// The end of an order. What was charged is to be given back from here on.
-fn end(order: &Order, input: &Input, event: Event) -> Decision<Event> {
-    let money = match money_after(order.money, input, false) {
-        Money::Charged => Money::RefundDue,
-        money @ (Money::Unknown | Money::None | Money::RefundDue | Money::Refunded) => money,
-    };
-    Decision::Events(std::iter::once(event).chain(moved(order, money)).collect())
-}
-
-/// These events, and what the input tells of the money; nothing, for this reason, if it tells nothing new.
-fn with_money(order: &Order, input: &Input, mut events: Vec<Event>, otherwise: Nothing) -> Decision<Event> {
-    let ended = matches!(order.stage, Stage::Failed | Stage::Cancelled);
-    events.extend(moved(order, money_after(order.money, input, ended)));
-    if events.is_empty() { Decision::Nothing(otherwise) } else { Decision::Events(events) }
-}
-
-fn moved(order: &Order, money: Money) -> Option<Event> {
-    (order.money != money).then_some(Event::MoneyMoved(money))
-}
-
-/// The money after an input, for an order that has `ended` without delivery or has not.
-fn money_after(money: Money, input: &Input, ended: bool) -> Money {
-    match input {
-        Input::PaymentConfirmed => match money {
-            Money::Unknown if ended => Money::RefundDue,
-            Money::Unknown => Money::Charged,
-            known @ (Money::None | Money::Charged | Money::RefundDue | Money::Refunded) => known,
-        },
-        Input::PaymentFailed(_) => match money {
-            Money::Unknown => Money::None,
-            known @ (Money::None | Money::Charged | Money::RefundDue | Money::Refunded) => known,
-        },
-        Input::RefundRequested => match money {
-            Money::Unknown | Money::Charged => Money::RefundDue,
-            known @ (Money::None | Money::RefundDue | Money::Refunded) => known,
-        },
-        Input::PaymentRefunded => match money {
-            Money::Unknown | Money::Charged | Money::RefundDue | Money::Refunded => Money::Refunded,
-            Money::None => Money::None,
-        },
-        Input::Place(_)
-        | Input::Cancel(_)
-        | Input::InventoryReserved
-        | Input::InventoryFailed(_)
-        | Input::InventoryReleased
-        | Input::PaymentOverdue
-        | Input::InventoryOverdue
-        | Input::LogWasAway => money,
     }
 }
 
