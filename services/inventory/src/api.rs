@@ -10,7 +10,7 @@ use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
 use poem_openapi::{Enum, Object, OpenApi, Tags};
 use runtime::clock::Clock;
-use runtime::database::Database;
+use runtime::database::{Database, uncancelled};
 use runtime::http::{Caller, FieldFault, Fields, JsonBody, Refusal, Words};
 use runtime::saga::Instance;
 use runtime::store::sql::Table;
@@ -25,7 +25,7 @@ pub struct Api {
     database: Database,
     clock: Arc<dyn Clock>,
     /// The turn of who changes what is on hand.
-    changing: Semaphore,
+    changing: Arc<Semaphore>,
 }
 
 #[derive(Tags)]
@@ -266,7 +266,7 @@ impl Api {
 impl Api {
     /// The routes of this service.
     pub fn new(database: Database, clock: Arc<dyn Clock>) -> Self {
-        Api { database, clock, changing: Semaphore::new(1) }
+        Api { database, clock, changing: Arc::new(Semaphore::new(1)) }
     }
 
     async fn change(
@@ -277,9 +277,15 @@ impl Api {
         reason: Option<String>,
     ) -> Result<Json<StockView>, Refusal> {
         let author = Author { caller: caller.clone(), at: self.clock.now(), reason };
-        // One after the other, so that however many there are the journal finds a connection.
-        let _turn = self.changing.acquire().await;
-        Ok(Json(change_on_hand(self.database.clone(), product_id, change, author).await?.into()))
+        // One after the other, so that however many there are the journal finds a connection. The turn is the change's,
+        // which goes on when its caller has gone.
+        let turn = Arc::clone(&self.changing).acquire_owned().await;
+        let database = self.database.clone();
+        let changed = uncancelled(async move {
+            let _turn = turn;
+            change_on_hand(&database, product_id, change, author).await
+        });
+        Ok(Json(changed.await?.into()))
     }
 }
 

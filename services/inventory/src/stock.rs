@@ -3,7 +3,7 @@
 use crate::saga::{Event, Input, InventorySaga, Line, Stage};
 use contracts::{MissingLine, Timestamp};
 use runtime::audit::{Entry, record};
-use runtime::database::{Database, uncancelled};
+use runtime::database::Database;
 use runtime::http::Caller;
 use runtime::saga::Step;
 use runtime::store::sql::{pages, upsert};
@@ -227,38 +227,35 @@ pub struct Author {
     pub reason: Option<String>,
 }
 
-/// Changes what is on hand of a product, and notes who did. Runs to its end even when nobody waits for it any more.
+/// Changes what is on hand of a product, and notes who did. Not to be cut off: see [`Database::begin`].
 pub async fn change_on_hand(
-    database: Database,
+    database: &Database,
     product_id: String,
     change: Change,
     author: Author,
 ) -> Result<Model, Unchanged> {
-    uncancelled(async move {
-        let transaction = database.begin().await?;
-        if let Change::Set(_) = change {
-            // A product that is new gets its row first, so that there is something to lock.
-            add(&transaction, [(product_id.clone(), 0)]).await?;
-        }
-        let row = lock(&transaction, BTreeSet::from([product_id.clone()])).await?.remove(&product_id);
-        let before = row.as_ref().map_or(0, |row| row.on_hand);
-        let changed = changed(row, product_id, change)?;
-        let by_id = Entity::update_many().filter(Column::ProductId.eq(&changed.product_id));
-        by_id.col_expr(Column::OnHand, Expr::val(changed.on_hand)).exec(&transaction).await?;
-        let entry = Entry {
-            subject: format!("stock/{}", changed.product_id),
-            action: match change {
-                Change::Set(_) => "stock.set",
-                Change::Adjust(_) => "stock.adjust",
-            },
-            detail: json!({"before": before, "onHand": changed.on_hand}),
-            reason: author.reason,
-        };
-        record(&transaction, &author.caller, author.at, entry).await?;
-        transaction.commit().await?;
-        Ok(changed)
-    })
-    .await
+    let transaction = database.begin().await?;
+    if let Change::Set(_) = change {
+        // A product that is new gets its row first, so that there is something to lock.
+        add(&transaction, [(product_id.clone(), 0)]).await?;
+    }
+    let row = lock(&transaction, BTreeSet::from([product_id.clone()])).await?.remove(&product_id);
+    let before = row.as_ref().map_or(0, |row| row.on_hand);
+    let changed = changed(row, product_id, change)?;
+    let by_id = Entity::update_many().filter(Column::ProductId.eq(&changed.product_id));
+    by_id.col_expr(Column::OnHand, Expr::val(changed.on_hand)).exec(&transaction).await?;
+    let entry = Entry {
+        subject: format!("stock/{}", changed.product_id),
+        action: match change {
+            Change::Set(_) => "stock.set",
+            Change::Adjust(_) => "stock.adjust",
+        },
+        detail: json!({"before": before, "onHand": changed.on_hand}),
+        reason: author.reason,
+    };
+    record(&transaction, &author.caller, author.at, entry).await?;
+    transaction.commit().await?;
+    Ok(changed)
 }
 
 fn changed(row: Option<Model>, product_id: String, change: Change) -> Result<Model, Unchanged> {

@@ -20,6 +20,7 @@ use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast};
+use tokio_util::task::AbortOnDropHandle;
 
 /// Streams at a time; more are told to come back.
 pub(crate) const STREAMS: usize = 2_000;
@@ -100,7 +101,8 @@ fn view(change: &Change) -> OrderChange {
 }
 
 /// What has changed in the database since this moment, and then what comes. Those who catch up read one after the other,
-/// page by page, so that other callers find a connection.
+/// page by page, so that other callers find a connection. Ends if a page cannot be read: its client takes it up again where
+/// it was.
 fn caught_up(
     (database, turn): (Database, Arc<Semaphore>),
     from: Timestamp,
@@ -109,11 +111,15 @@ fn caught_up(
     let pages = unfold(Some(None), move |page| {
         let (database, turn) = (database.clone(), Arc::clone(&turn));
         async move {
-            let _turn = turn.acquire().await.ok()?;
-            // A stream that ends is taken up again by its client.
-            let read = changes(&database, from, page?).await.ok()?;
-            let next = next_page(&read).map(Some);
-            Some((iter(read.into_iter().map(Arc::new)), next))
+            let page = page?;
+            // A task of its own, since whoever writes to a slow client may let this wait, with everybody's turn in hand.
+            let read = AbortOnDropHandle::new(tokio::spawn(async move {
+                let _turn = turn.acquire_owned().await.ok()?;
+                changes(&database, from, page).await.ok()
+            }));
+            let read = read.await.ok().flatten();
+            let next = read.as_ref().and_then(|read| next_page(read)).map(Some);
+            Some((read.map(|read| read.into_iter().map(Arc::new).collect::<Vec<_>>()), next))
         }
     });
     // What was read may come once more, but soon.
@@ -131,7 +137,8 @@ fn caught_up(
         }
         ready(fresh)
     };
-    pages.flatten().chain(looks(live).flat_map(|look| iter(look.to_vec()))).filter(fresh).boxed()
+    let all = pages.chain(looks(live).map(|look| Some(look.to_vec())));
+    all.scan((), |(), changes| ready(changes)).flat_map(iter).filter(fresh).boxed()
 }
 
 impl Api {

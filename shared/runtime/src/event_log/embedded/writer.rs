@@ -60,14 +60,19 @@ impl Writer {
     pub(super) async fn run(mut self, mut waiting: mpsc::Receiver<Write>) {
         let mut writes = Vec::new();
         let mut offsets_due = None;
-        let mut forget_at = Instant::now();
+        // Not before the groups have said where they begin.
+        let mut forget_at = None;
         loop {
-            if forget_at <= Instant::now() {
-                forget_at = Instant::now() + self.forget().await;
+            if forget_at.is_some_and(|at| at <= Instant::now()) {
+                forget_at = Some(Instant::now() + self.forget().await);
             }
-            let until = offsets_due.map_or(forget_at, |due: Instant| due.min(forget_at));
+            let until: Option<Instant> = [offsets_due, forget_at].into_iter().flatten().min();
             // recv_many can be cancelled without loss.
-            let received = tokio::time::timeout_at(until, waiting.recv_many(&mut writes, PAGE)).await.ok();
+            let receive = waiting.recv_many(&mut writes, PAGE);
+            let received = match until {
+                Some(until) => tokio::time::timeout_at(until, receive).await.ok(),
+                None => Some(receive.await),
+            };
             let mut appends = Vec::new();
             let mut flushes = Vec::new();
             for write in writes.drain(..) {
@@ -86,6 +91,9 @@ impl Writer {
                 let offsets = if is_due { std::mem::take(&mut self.offsets) } else { HashMap::new() };
                 offsets_due = offsets_due.filter(|_| !is_due);
                 self.write_until_done(appends, &offsets).await;
+                if !offsets.is_empty() {
+                    forget_at.get_or_insert_with(Instant::now);
+                }
             }
             for done in flushes {
                 // Nobody waits any more only when the program is ending.
