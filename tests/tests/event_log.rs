@@ -3,7 +3,6 @@
 use contracts::Timestamp;
 use e2e::topics::read_all;
 use migrations::EventLogMigrator;
-
 use runtime::clock::{Clock, SetClock, SystemClock};
 use runtime::database::{Database, DatabaseSettings};
 use runtime::event_log::embedded::EmbeddedLog;

@@ -3,28 +3,19 @@
 use crate::saga::InventorySaga;
 use crate::stock::MAX_ON_HAND;
 use clap::{Args, Parser};
-use runtime::config::{BadSetting, Common, Postgres};
+use runtime::config::{Alone, BadSetting, Common};
 use std::collections::BTreeMap;
 
 /// Keeps the stock, and holds what orders need.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "inventory-service", version)]
 pub struct Settings {
-    /// Kafka brokers, as host:port separated by commas
-    #[arg(long, env)]
-    pub kafka_bootstrap_servers: String,
-    /// Port of the HTTP API
-    #[arg(long, env, default_value = "8082")]
-    pub http_port: u16,
-    /// Where the service's own database is
-    #[command(flatten)]
-    pub postgres: Postgres,
     /// The stock
     #[command(flatten)]
     pub inventory: Inventory,
-    /// What every service takes
+    /// What every service takes that runs alone
     #[command(flatten)]
-    pub common: Common,
+    pub alone: Alone<8082>,
 }
 
 /// The stock's settings.

@@ -11,7 +11,8 @@ pub mod stock;
 pub mod store;
 
 use api::Api;
-use runtime::actors::{Nowhere, Wiring};
+use runtime::actors::Wiring;
+use runtime::actors::outside::Nowhere;
 use runtime::health::Health;
 use runtime::program::{Ports, Running, Starting};
 use runtime::saga::Saga;

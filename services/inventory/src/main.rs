@@ -10,16 +10,8 @@ fn main() -> ExitCode {
 }
 
 async fn serve(settings: Settings, stop: Stop) -> anyhow::Result<()> {
-    let (setting, database) = settings.postgres.settings("inventory")?;
     let stock = settings.inventory.initial_stock(&[])?;
-    let ports = program::ports::<InventoryMigrator>(
-        &settings.common,
-        settings.http_port,
-        &settings.kafka_bootstrap_servers,
-        (setting, &database),
-        &stop,
-    )
-    .await?;
-    let service = inventory_service::start(ports, config::saga(&settings.common), &stock).await?;
+    let ports = program::ports::<InventoryMigrator, _>(&settings.alone, "inventory", &stop).await?;
+    let service = inventory_service::start(ports, config::saga(&settings.alone.common), &stock).await?;
     program::until_stopped(vec![service], "", &stop).await
 }

@@ -8,7 +8,7 @@ use crate::saga::{Channel, Input, Key, Notice, NotificationSaga};
 use async_trait::async_trait;
 use contracts::{OrderId, event_id};
 use email::Mail;
-use runtime::actors::{OUTSIDE, Outside};
+use runtime::actors::outside::{AT_ONCE, Outside};
 use runtime::backoff::Backoff;
 use runtime::clock::{Clock, SystemClock};
 use runtime::saga::{Named, Saga};
@@ -76,7 +76,7 @@ pub struct Channels {
 impl Channels {
     /// That lead these ways, by this clock.
     pub fn new(ways: Ways, clock: Arc<dyn Clock>) -> Self {
-        Channels { ways, clock, mails: Semaphore::new(OUTSIDE), posts: Semaphore::new(OUTSIDE) }
+        Channels { ways, clock, mails: Semaphore::new(AT_ONCE), posts: Semaphore::new(AT_ONCE) }
     }
 
     async fn deliver(&self, order: OrderId, notice: &Notice) -> Result<(), Failure> {

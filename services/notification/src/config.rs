@@ -6,7 +6,7 @@ use crate::channel::webhook::{Secret, Webhooks};
 use crate::saga::{NotificationSaga, Occasion};
 use clap::{Args, Parser};
 use lettre::message::Mailbox;
-use runtime::config::{BadSetting, Common, Postgres};
+use runtime::config::{Alone, BadSetting};
 use runtime::saga::Named;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,21 +16,12 @@ use url::Url;
 #[derive(Clone, Debug, Parser)]
 #[command(name = "notification-service", version)]
 pub struct Settings {
-    /// Kafka brokers, as host:port separated by commas
-    #[arg(long, env)]
-    pub kafka_bootstrap_servers: String,
-    /// Port of the HTTP API
-    #[arg(long, env, default_value = "8083")]
-    pub http_port: u16,
-    /// Where the service's own database is
-    #[command(flatten)]
-    pub postgres: Postgres,
     /// The ways to customers
     #[command(flatten)]
     pub notify: Notify,
-    /// What every service takes
+    /// What every service takes that runs alone
     #[command(flatten)]
-    pub common: Common,
+    pub alone: Alone<8083>,
 }
 
 /// The ways to customers. Without these settings there is the log alone.

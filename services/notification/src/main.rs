@@ -10,16 +10,8 @@ fn main() -> ExitCode {
 }
 
 async fn serve(settings: Settings, stop: Stop) -> anyhow::Result<()> {
-    let (setting, database) = settings.postgres.settings("notification")?;
     let ways = settings.notify.ways()?;
-    let ports = program::ports::<NotificationMigrator>(
-        &settings.common,
-        settings.http_port,
-        &settings.kafka_bootstrap_servers,
-        (setting, &database),
-        &stop,
-    )
-    .await?;
+    let ports = program::ports::<NotificationMigrator, _>(&settings.alone, "notification", &stop).await?;
     let service = notification_service::start(ports, ways).await?;
     program::until_stopped(vec![service], "", &stop).await
 }

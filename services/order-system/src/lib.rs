@@ -19,6 +19,7 @@ use runtime::database::{Database, DatabaseSettings};
 use runtime::event_log::EventLog;
 use runtime::event_log::embedded::EmbeddedLog;
 use runtime::event_log::kafka::KafkaLog;
+use runtime::http::StandIn;
 use runtime::program::{Ports, Running, Stop, open_database};
 use std::sync::Arc;
 
@@ -59,6 +60,7 @@ impl System {
             data_dir.check(&files)?;
         }
         let listeners = settings.listen()?;
+        let stand_ins = listeners.iter().map(StandIn::on).collect::<std::io::Result<Vec<_>>>()?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let board = Arc::new(Board::default());
         let (log, events): (Arc<dyn EventLog>, _) = match kafka {
@@ -68,7 +70,7 @@ impl System {
                 (Arc::new(log), None)
             }
             None => {
-                let events = open_database::<EventLogMigrator>("--data-dir", &events_file, &listeners[0], stop).await?;
+                let events = open_database::<EventLogMigrator>("--data-dir", &events_file, &stand_ins[0], stop).await?;
                 (Arc::new(EmbeddedLog::open(events.clone(), Arc::clone(&clock)).await?), Some(events))
             }
         };
@@ -79,11 +81,12 @@ impl System {
         };
         // Together, since each file is read whole.
         let (order, payment, inventory, notification) = tokio::try_join!(
-            open_database::<OrderMigrator>(setting(0), &databases[0], &listeners[0], stop),
-            open_database::<PaymentMigrator>(setting(1), &databases[1], &listeners[1], stop),
-            open_database::<InventoryMigrator>(setting(2), &databases[2], &listeners[2], stop),
-            open_database::<NotificationMigrator>(setting(3), &databases[3], &listeners[3], stop),
+            open_database::<OrderMigrator>(setting(0), &databases[0], &stand_ins[0], stop),
+            open_database::<PaymentMigrator>(setting(1), &databases[1], &stand_ins[1], stop),
+            open_database::<InventoryMigrator>(setting(2), &databases[2], &stand_ins[2], stop),
+            open_database::<NotificationMigrator>(setting(3), &databases[3], &stand_ins[3], stop),
         )?;
+        drop(stand_ins);
         if let Some(data_dir) = &data_dir {
             data_dir.note(&files)?;
         }

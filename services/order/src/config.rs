@@ -2,27 +2,18 @@
 
 use crate::saga::OrderSaga;
 use clap::{Args, Parser};
-use runtime::config::{Common, Postgres};
+use runtime::config::{Alone, Common};
 
 /// Takes orders over HTTP and sees them through payment and stock to their end.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "order-service", version)]
 pub struct Settings {
-    /// Kafka brokers, as host:port separated by commas
-    #[arg(long, env)]
-    pub kafka_bootstrap_servers: String,
-    /// Port of the HTTP API
-    #[arg(long, env, default_value = "8080")]
-    pub http_port: u16,
-    /// Where the service's own database is
-    #[command(flatten)]
-    pub postgres: Postgres,
     /// How orders are taken on
     #[command(flatten)]
     pub orders: Orders,
-    /// What every service takes
+    /// What every service takes that runs alone
     #[command(flatten)]
-    pub common: Common,
+    pub alone: Alone<8080>,
 }
 
 /// How orders are taken on.

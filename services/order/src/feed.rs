@@ -11,7 +11,7 @@ use crate::store::changes::{Change, changes, next_page};
 use async_trait::async_trait;
 use contracts::{OrderId, Timestamp};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
-use runtime::actors::Address;
+use runtime::actors::address::Address;
 use runtime::actors::mailbox::Mail;
 use runtime::clock::Clock;
 use runtime::database::Database;

@@ -10,16 +10,9 @@ fn main() -> ExitCode {
 }
 
 async fn serve(settings: Settings, stop: Stop) -> anyhow::Result<()> {
-    let (setting, database) = settings.postgres.settings("order")?;
-    let ports = program::ports::<OrderMigrator>(
-        &settings.common,
-        settings.http_port,
-        &settings.kafka_bootstrap_servers,
-        (setting, &database),
-        &stop,
-    )
-    .await?;
+    let ports = program::ports::<OrderMigrator, _>(&settings.alone, "order", &stop).await?;
     let service =
-        order_service::start(ports, config::saga(&settings.common), settings.orders.orders_under_way_limit).await?;
+        order_service::start(ports, config::saga(&settings.alone.common), settings.orders.orders_under_way_limit)
+            .await?;
     program::until_stopped(vec![service], "", &stop).await
 }

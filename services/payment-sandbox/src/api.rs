@@ -14,7 +14,7 @@ use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi, Tags};
 use rules::FaultRule;
-use runtime::actors::Address;
+use runtime::actors::address::Address;
 use runtime::actors::group_commit::Request;
 use runtime::http::{FieldFault, Fields, JsonAmount, JsonBody, Problem, Refusal};
 use runtime::saga::Named;

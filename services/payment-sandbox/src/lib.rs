@@ -16,14 +16,14 @@ use faults::Faults;
 use metrics_exporter_prometheus::PrometheusHandle;
 use migrations::SandboxMigrator;
 use poem_openapi::OpenApiService;
-use runtime::actors::Address;
+use runtime::actors::address::Address;
 use runtime::actors::group_commit::{GroupCommit, Request};
 use runtime::actors::supervisor::Tree;
 use runtime::clock::SystemClock;
 use runtime::config::BadSetting;
 use runtime::database::DatabaseSettings;
 use runtime::health::{Health, Part};
-use runtime::http::{Operations, bare_edge};
+use runtime::http::{Operations, StandIn, bare_edge};
 use runtime::program::{Running, Starting, Stop, open_database};
 use std::sync::Arc;
 use store::Ledger;
@@ -44,7 +44,9 @@ pub fn start<'a>(settings: &'a Settings, metrics: Option<PrometheusHandle>, stop
             std::fs::create_dir_all(directory).map_err(bad)?;
         }
         let file = DatabaseSettings::Sqlite(settings.ledger.clone());
-        let database = open_database::<SandboxMigrator>("--ledger", &file, &listener, stop).await?;
+        let stand_in = StandIn::on(&listener)?;
+        let database = open_database::<SandboxMigrator>("--ledger", &file, &stand_in, stop).await?;
+        drop(stand_in);
         let ledger = Arc::new(Ledger { database: database.clone(), terms, clock: Arc::new(SystemClock) });
         let health = Arc::new(Health::starting(SERVICE, true));
         // It reads no event log, so there is none to wait for.

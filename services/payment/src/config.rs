@@ -4,7 +4,7 @@ use crate::provider::http::HttpProvider;
 use crate::provider::stub::StubProvider;
 use crate::provider::{PaymentProvider, Provider};
 use clap::{Args, Parser};
-use runtime::config::{BadSetting, Common, Postgres, amount_limit};
+use runtime::config::{Alone, BadSetting, amount_limit};
 use std::sync::Arc;
 use std::time::Duration;
 use url::Url;
@@ -13,21 +13,12 @@ use url::Url;
 #[derive(Clone, Debug, Parser)]
 #[command(name = "payment-service", version)]
 pub struct Settings {
-    /// Kafka brokers, as host:port separated by commas
-    #[arg(long, env)]
-    pub kafka_bootstrap_servers: String,
-    /// Port of the HTTP API
-    #[arg(long, env, default_value = "8081")]
-    pub http_port: u16,
-    /// Where the service's own database is
-    #[command(flatten)]
-    pub postgres: Postgres,
     /// The payment provider
     #[command(flatten)]
     pub payment: Payment,
-    /// What every service takes
+    /// What every service takes that runs alone
     #[command(flatten)]
-    pub common: Common,
+    pub alone: Alone<8081>,
 }
 
 /// The payment provider's settings.

@@ -10,16 +10,8 @@ fn main() -> ExitCode {
 }
 
 async fn serve(settings: Settings, stop: Stop) -> anyhow::Result<()> {
-    let (setting, database) = settings.postgres.settings("payment")?;
     let provider = settings.payment.provider()?;
-    let ports = program::ports::<PaymentMigrator>(
-        &settings.common,
-        settings.http_port,
-        &settings.kafka_bootstrap_servers,
-        (setting, &database),
-        &stop,
-    )
-    .await?;
+    let ports = program::ports::<PaymentMigrator, _>(&settings.alone, "payment", &stop).await?;
     let service = payment_service::start(ports, provider).await?;
     program::until_stopped(vec![service], "", &stop).await
 }

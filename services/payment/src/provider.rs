@@ -8,7 +8,7 @@ use crate::saga::{Effect, Input, Order, PaymentSaga};
 use async_trait::async_trait;
 use condition::Condition;
 use contracts::{Money, OrderId, PaymentId};
-use runtime::actors::{OUTSIDE, Outside};
+use runtime::actors::outside::{AT_ONCE, Outside};
 use runtime::backoff::Backoff;
 use runtime::clock::Clock;
 use runtime::health::Health;
@@ -101,7 +101,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 impl Provided {
     /// Asks this provider, and notes in `health` whether it is there.
     pub fn new(provider: Provider, clock: Arc<dyn Clock>, health: Arc<Health>) -> Self {
-        Provided { provider, clock, condition: Condition::new(health), room: Semaphore::new(OUTSIDE) }
+        Provided { provider, clock, condition: Condition::new(health), room: Semaphore::new(AT_ONCE) }
     }
 
     /// Waits for an answer of the provider, and no longer than the time limit.

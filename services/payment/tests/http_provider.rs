@@ -9,7 +9,7 @@ use payment_service::provider::http::HttpProvider;
 use payment_service::provider::{Charge, NoOutcome, PaymentProvider, Provided, Provider, Refund, Transfer};
 use payment_service::saga::{Effect, Input, Order};
 use reqwest::{Client, Url};
-use runtime::actors::Outside;
+use runtime::actors::outside::Outside;
 use runtime::clock::{Clock, SystemClock};
 use runtime::health::Health;
 use runtime::program::{Running, Stop};

@@ -207,6 +207,23 @@ impl Common {
     }
 }
 
+/// What a service alone takes besides what is its own. `PORT` is where it listens if nothing else is said.
+#[derive(Args, Clone, Debug)]
+pub struct Alone<const PORT: u16> {
+    /// Kafka brokers, as host:port separated by commas
+    #[arg(long, env)]
+    pub kafka_bootstrap_servers: String,
+    /// Port of the HTTP API
+    #[arg(long, env, default_value_t = PORT)]
+    pub http_port: u16,
+    /// Where the service's own database is
+    #[command(flatten)]
+    pub postgres: Postgres,
+    /// What every service takes
+    #[command(flatten)]
+    pub common: Common,
+}
+
 /// Where a single service's database is.
 #[derive(Args, Clone, Debug)]
 pub struct Postgres {

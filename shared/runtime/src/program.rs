@@ -8,7 +8,7 @@ use crate::actors::mailbox::Meter;
 use crate::actors::supervisor::{Child, Supervisor, SupervisorMessage, Tree};
 use crate::backoff::Backoff;
 use crate::clock::Clock;
-use crate::config::{self, BAD_SETTINGS, BadSetting, Common, LogFormat};
+use crate::config::{self, Alone, BAD_SETTINGS, BadSetting, Common, LogFormat};
 use crate::dashboard::Board;
 use crate::database::{Database, DatabaseSettings, code, is_away};
 use crate::event_log::EventLog;
@@ -158,15 +158,14 @@ pub fn telemetry(common: &Common) -> Result<PrometheusHandle> {
     Ok(metrics)
 }
 
-/// Opens a database and brings its schema up to date. Waits for one that is away, and says so on the service's listener.
+/// Opens a database and brings its schema up to date. Waits for one that is away, and has the stand-in say so.
 pub async fn open_database<M: MigratorTrait>(
     setting: &str,
     settings: &DatabaseSettings,
-    listener: &TcpListener,
+    stand_in: &StandIn,
     stop: &Stop,
 ) -> Result<Database> {
     let mut backoff = Backoff::default();
-    let mut stand_in = None;
     loop {
         let opened = async {
             let database = Database::open(settings).await?;
@@ -183,9 +182,7 @@ pub async fn open_database<M: MigratorTrait>(
             Ok(database) => return Ok(database),
             Err(error) if is_away(&error) => {
                 tracing::warn!(setting, %error, "the database cannot be reached; trying again");
-                if stand_in.is_none() {
-                    stand_in = Some(StandIn::without_database(listener, &error.to_string())?);
-                }
+                stand_in.waits_because(error.to_string());
                 tokio::select! {
                     () = backoff.wait() => {}
                     stopped = stop.asked() => return Err(stopped.into()),
@@ -239,19 +236,20 @@ impl Ports {
     }
 }
 
-/// The ports of a service alone, on Kafka and PostgreSQL, with logging and metrics started.
-pub async fn ports<M: MigratorTrait>(
-    common: &Common,
-    http_port: u16,
-    kafka_bootstrap_servers: &str,
-    (database_setting, database): (&str, &DatabaseSettings),
+/// The ports of the service of this name, as in `order`, alone on Kafka and PostgreSQL, with logging and metrics started.
+pub async fn ports<M: MigratorTrait, const PORT: u16>(
+    alone: &Alone<PORT>,
+    service: &str,
     stop: &Stop,
 ) -> Result<Ports> {
+    let common = &alone.common;
     let metrics = telemetry(common)?;
-    let kafka = common.kafka(kafka_bootstrap_servers)?;
+    let (setting, database) = alone.postgres.settings(service)?;
+    let kafka = common.kafka(&alone.kafka_bootstrap_servers)?;
     let access = Arc::new(common.access.access()?);
-    let listener = common.listen(http_port)?;
-    let database = open_database::<M>(database_setting, database, &listener, stop).await?;
+    let listener = common.listen(alone.http_port)?;
+    let stand_in = StandIn::on(&listener)?;
+    let database = open_database::<M>(setting, &database, &stand_in, stop).await?;
     let log = KafkaLog::new(kafka)?;
     let board = Arc::new(Board::default());
     log.join(&board)?;

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use contracts::OrderId;
 use notification_service::channel::message_id;
 use notification_service::saga::{Input, Notice, NotificationSaga};
-use runtime::actors::Outside;
+use runtime::actors::outside::Outside;
 use runtime::clock::Clock;
 use std::sync::Arc;
 use tokio::sync::Semaphore;

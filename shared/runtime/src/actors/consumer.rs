@@ -19,7 +19,7 @@ pub use message::count_nothing;
 use message::{InFlight, REASONS, caused, count_dead_letters, count_ignored, dead_letter, give};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use reading::Reading;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
@@ -280,18 +280,7 @@ impl<S: Saga> Actor for Consumer<S> {
         }
         let quiet = CancellationToken::new();
         let feed = tokio::spawn(feed::<S>(Arc::clone(&self.wiring), myself, quiet.clone()));
-        Ok(Reading {
-            _feed: AbortOnDropHandle::new(feed),
-            quiet,
-            member: None,
-            partitions: HashMap::new(),
-            revoking: Vec::new(),
-            catching_up: Vec::new(),
-            leaving: false,
-            lag_asked_at: None,
-            asking_lag: Arc::default(),
-            measured: HashSet::new(),
-        })
+        Ok(Reading::new(AbortOnDropHandle::new(feed), quiet))
     }
 
     async fn handle(
@@ -308,16 +297,14 @@ impl<S: Saga> Actor for Consumer<S> {
             ConsumerMessage::Changed(change) => self.changed(reading, change)?,
             ConsumerMessage::Finished(record) => reading.finish(&record.at),
             ConsumerMessage::CatchUp(read) => self.catch_up(myself.clone(), reading, read),
-            ConsumerMessage::Extents(Ok(extents), read) => {
-                reading.catching_up.push((extents, read));
-                reading.tell_who_catches_up();
-            }
+            ConsumerMessage::Extents(Ok(extents), read) => reading.catch_up(extents, read),
             ConsumerMessage::Extents(Err(error), _) => {
                 tracing::warn!(service = S::SERVICE, %error, "the log does not say how far it goes; deadlines wait");
             }
             ConsumerMessage::Lag(extents) => reading.measure_lag(S::SERVICE, &extents),
             ConsumerMessage::Look => {
                 self.look(reading);
+                reading.tell_who_catches_up();
                 self.ask_lag(&myself, reading);
             }
             ConsumerMessage::Leave => {

@@ -4,7 +4,7 @@
 //! run. So an idle service works at once, and a busy one does hundreds of requests together. Only behind a batch of
 //! several is there a short pause, the longer the larger it was: the commits that it saves are worth more than the time.
 
-use super::Address;
+use super::address::Address;
 use super::mailbox::{Mail, Mailbox, Meter};
 use async_trait::async_trait;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};

@@ -1,8 +1,9 @@
 //! The journal, through which every write of a service goes, and its counterpart for reads.
 
+use super::Wiring;
+use super::address::Address;
 use super::group_commit::{Batch, Pause};
 use super::publisher::PublisherMessage;
-use super::{Address, Wiring};
 use crate::backoff::Backoff;
 use crate::saga::{Saga, Step};
 use crate::store::{Loaded, OutboxKey, StoreError, Verdict};

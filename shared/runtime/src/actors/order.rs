@@ -1,10 +1,11 @@
 //! The order actor: one per order in play. It holds what it last committed and takes one input at a time.
 
+use super::Wiring;
+use super::address::Unavailable;
 use super::group_commit::Request;
 use super::journal::{Write, Written};
 use super::mailbox::Mail;
 use super::publisher::{PublisherMessage, YOUNG};
-use super::{Unavailable, Wiring};
 use crate::saga::{Caused, Due, Instance, Nothing, Origin, Outgoing, Rejection, Saga, Step, Unmoved, outcome_id};
 use crate::store::{Loaded, Verdict};
 use crate::trace::span::{self, Kind, Span};

@@ -50,9 +50,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 const LONG_PAUSE: Duration = Duration::from_millis(800);
 /// How long an order's first version is left to the replica that took it on, in milliseconds.
 pub(super) const YOUNG: i64 = 2_000;
-/// The age of the oldest row, in microseconds, from which on the log is taken to be away: well above that of rows that
-/// another replica could not send, and which are adopted when they are not young any more.
-const AWAY: i64 = 5_000_000;
+/// The age of the oldest row from which on the log is taken to be away, if it took nothing else for as long either: well
+/// above that of rows that another replica could not send, and which are adopted when they are not young any more.
+const AWAY: Duration = Duration::from_secs(5);
 /// How long rows that were sent may stay in the table, so that many go together. A crash sends them once more.
 const DELETE_AFTER: Duration = Duration::from_millis(20);
 /// How long the log may have rows in hand before it is given the next ones all the same.
@@ -216,7 +216,11 @@ impl<S: Saga> Publisher<S> {
         let (now, delay) =
             (self.0.clock.now(), metrics::histogram!("outbox_publish_delay_seconds", "service" => S::SERVICE));
         for row in rows {
-            delay.record(Duration::from_micros(u64::try_from(now.0 - row.at.0).unwrap_or(0)));
+            let took = age(row.at, now);
+            delay.record(took);
+            if took > AWAY {
+                self.0.load.note_log_away(now);
+            }
             self.tell(row, now);
         }
     }
@@ -249,14 +253,15 @@ impl<S: Saga> Publisher<S> {
         });
     }
 
-    fn note(&self, backlog: Backlog) {
+    fn note(&self, lanes: &Lanes, backlog: Backlog) {
         let now = self.0.clock.now();
-        let age = backlog.oldest_unsent.map_or(0, |oldest| (now.0 - oldest.0).max(0));
-        if age > AWAY {
+        let age = backlog.oldest_unsent.map_or(Duration::ZERO, |oldest| age(oldest, now));
+        // One partition that cannot be written is not the whole log.
+        if age > AWAY && lanes.appended_at.is_none_or(|at| at.elapsed() > AWAY) {
             self.0.load.note_log_away(now);
         }
         metrics::gauge!("outbox_pending", "service" => S::SERVICE).set(backlog.unsent as f64);
-        metrics::gauge!("outbox_oldest_age_seconds", "service" => S::SERVICE).set((age / 1_000_000) as f64);
+        metrics::gauge!("outbox_oldest_age_seconds", "service" => S::SERVICE).set(age.as_secs() as f64);
         metrics::gauge!("orders_waiting", "service" => S::SERVICE).set(backlog.waiting as f64);
         self.0.load.set(backlog);
         let room = match backlog.unsent {
@@ -301,6 +306,7 @@ impl<S: Saga> Actor for Publisher<S> {
                 }
                 // The log waits while it is away; an error is final. Starting again reads the table.
                 results.into_iter().collect::<Result<(), LogError>>()?;
+                lanes.appended_at = Some(Instant::now());
                 lanes.bytes -= bytes;
                 self.measure(&rows);
                 let next = lanes.appended(&rows);
@@ -337,7 +343,7 @@ impl<S: Saga> Actor for Publisher<S> {
             }
             PublisherMessage::Counted(Ok(backlog)) => {
                 lanes.idle = backlog.waiting == 0 && backlog.unsent == 0;
-                self.note(backlog);
+                self.note(lanes, backlog);
             }
             // The next read of the page says it.
             PublisherMessage::Counted(Err(_)) => {}
@@ -346,6 +352,11 @@ impl<S: Saga> Actor for Publisher<S> {
         lanes.answer_flushes();
         Ok(())
     }
+}
+
+/// From this moment to now. Clocks may have gone back.
+fn age(at: Timestamp, now: Timestamp) -> Duration {
+    Duration::from_micros(u64::try_from(now.0 - at.0).unwrap_or(0))
 }
 
 /// The event's own place in its trace.

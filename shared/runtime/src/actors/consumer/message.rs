@@ -1,10 +1,11 @@
 //! One message on its way: given to its order, tried again, and in the end dealt with or a dead letter.
 
 use super::{Attempts, ConsumerMessage};
+use crate::actors::Wiring;
+use crate::actors::address::Unavailable;
 use crate::actors::mailbox::Mailbox;
 use crate::actors::order::Outcome;
 use crate::actors::router::RouterMessage;
-use crate::actors::{Unavailable, Wiring};
 use crate::backoff::Backoff;
 use crate::event_log::{DEAD_LETTER_SUFFIX, NewRecord, Partition, Position, Record};
 use crate::saga::{Caused, Nothing, Origin, Saga};

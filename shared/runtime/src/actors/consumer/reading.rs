@@ -11,6 +11,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+/// After how long without a movement a partition is taken to stand still, and others need not wait for it.
+const STILL: Duration = Duration::from_secs(5);
+
 /// What a group member knows.
 pub struct Reading {
     /// Also ends with this value.
@@ -20,8 +23,7 @@ pub struct Reading {
     pub(super) member: Option<Arc<dyn Membership>>,
     pub(super) partitions: HashMap<Partition, Progress>,
     pub(super) revoking: Vec<(Vec<Partition>, oneshot::Sender<()>)>,
-    /// Who is told what is read, and what is not yet.
-    pub(super) catching_up: Vec<(Vec<Extent>, UnboundedSender<i32>)>,
+    pub(super) catching_up: Vec<CatchingUp>,
     pub(super) leaving: bool,
     pub(super) lag_asked_at: Option<Instant>,
     /// Held by who asks.
@@ -30,36 +32,67 @@ pub struct Reading {
     pub(super) measured: HashSet<Partition>,
 }
 
+/// Somebody who waits until what was on the log is dealt with.
+pub(super) struct CatchingUp {
+    /// Where it is not.
+    left: Vec<Extent>,
+    /// The partition numbers in which some is, and that were not told.
+    read: BTreeSet<i32>,
+    tell: UnboundedSender<i32>,
+}
+
 /// A partition's records in flight, and everything before them.
-#[derive(Default)]
 pub(super) struct Progress {
     in_flight: Acknowledgements,
     /// Everything before it is dealt with.
     done: i64,
-    /// Since when nothing moved while something was in flight.
-    still_since: Option<Instant>,
+    /// When it last moved, or had a reason not to.
+    moved_at: Instant,
+}
+
+impl Progress {
+    fn new() -> Self {
+        Progress { in_flight: Acknowledgements::default(), done: 0, moved_at: Instant::now() }
+    }
 }
 
 impl Reading {
+    pub(super) fn new(feed: AbortOnDropHandle<()>, quiet: CancellationToken) -> Self {
+        Reading {
+            _feed: feed,
+            quiet,
+            member: None,
+            partitions: HashMap::new(),
+            revoking: Vec::new(),
+            catching_up: Vec::new(),
+            leaving: false,
+            lag_asked_at: None,
+            asking_lag: Arc::default(),
+            measured: HashSet::new(),
+        }
+    }
+
     fn progress(&mut self, partition: &Partition) -> &mut Progress {
         // Copied only when it is new.
         if !self.partitions.contains_key(partition) {
-            self.partitions.insert(partition.clone(), Progress::default());
+            self.partitions.insert(partition.clone(), Progress::new());
         }
         self.partitions.get_mut(partition).expect("it is there")
     }
 
     pub(super) fn begin(&mut self, at: &Position) {
         let progress = self.progress(&at.partition);
+        if progress.in_flight.is_idle() {
+            progress.moved_at = Instant::now();
+        }
         progress.in_flight.begin(at.offset);
-        progress.still_since.get_or_insert_with(Instant::now);
     }
 
     pub(super) fn finish(&mut self, at: &Position) {
         let Some(progress) = self.partitions.get_mut(&at.partition) else { return };
         if let Some(next) = progress.in_flight.finish(at.offset) {
             progress.done = next;
-            progress.still_since = (!progress.in_flight.is_idle()).then(Instant::now);
+            progress.moved_at = Instant::now();
             if let Some(member) = &self.member {
                 member.store(&at.partition, next);
             }
@@ -89,23 +122,36 @@ impl Reading {
         }
     }
 
-    /// Tells those who catch up of the partition numbers in which everything up to some extent is dealt with, on all topics.
+    /// Somebody waits until everything up to these extents is dealt with.
+    pub(super) fn catch_up(&mut self, extents: Vec<Extent>, tell: UnboundedSender<i32>) {
+        // What nothing has been read of yet may move from now on.
+        for extent in &extents {
+            self.progress(&extent.partition);
+        }
+        self.catching_up.push(CatchingUp { left: extents, read: BTreeSet::new(), tell });
+        self.tell_who_catches_up();
+    }
+
+    /// Tells those who catch up of the partition numbers in which everything is dealt with, on all topics, once no other is
+    /// still on the way to its extent: the event that an order waits for may be in a partition of another number, where a foreign
+    /// producer has put it. One that stands still holds nobody up but its own.
     pub(super) fn tell_who_catches_up(&mut self) {
         let partitions = &self.partitions;
+        let progress = |extent: &Extent| partitions.get(&extent.partition);
         let reached = |extent: &Extent| {
-            extent.stored >= extent.end
-                || partitions.get(&extent.partition).is_some_and(|progress| progress.done >= extent.end)
+            extent.stored >= extent.end || progress(extent).is_some_and(|progress| progress.done >= extent.end)
         };
-        self.catching_up.retain_mut(|(left, read)| {
-            let new: BTreeSet<i32> =
-                left.extract_if(.., |extent| reached(extent)).map(|extent| extent.partition.partition).collect();
-            for number in new {
-                if left.iter().all(|extent| extent.partition.partition != number) {
-                    let _ = read.send(number);
+        let moves = |extent: &Extent| progress(extent).is_some_and(|progress| progress.moved_at.elapsed() < STILL);
+        self.catching_up.retain_mut(|CatchingUp { left, read, tell }| {
+            read.extend(left.extract_if(.., |extent| reached(extent)).map(|extent| extent.partition.partition));
+            if !left.iter().any(moves) {
+                let is_whole = |number: &i32| left.iter().all(|extent| extent.partition.partition != *number);
+                for number in read.extract_if(.., is_whole) {
+                    // Who asked may have given up.
+                    let _ = tell.send(number);
                 }
             }
-            // Who asked may have given up.
-            !left.is_empty() && !read.is_closed()
+            !left.is_empty() && !tell.is_closed()
         });
     }
 
@@ -131,14 +177,12 @@ impl Reading {
 
     /// What stands still has a reason.
     pub(super) fn excuse(&mut self) {
-        for progress in self.partitions.values_mut().filter(|progress| progress.still_since.is_some()) {
-            progress.still_since = Some(Instant::now());
-        }
+        self.partitions.values_mut().for_each(|progress| progress.moved_at = Instant::now());
     }
 
-    /// The partition that has stood still for longest, and for how long.
+    /// The partition that has stood still for longest with something in flight, and for how long.
     pub(super) fn stillest(&self) -> Option<(&Partition, Duration)> {
-        let still = |(partition, progress): (_, &Progress)| Some((partition, progress.still_since?.elapsed()));
-        self.partitions.iter().filter_map(still).max_by_key(|(_, still)| *still)
+        let busy = self.partitions.iter().filter(|(_, progress)| !progress.in_flight.is_idle());
+        busy.map(|(partition, progress)| (partition, progress.moved_at.elapsed())).max_by_key(|(_, still)| *still)
     }
 }

@@ -34,6 +34,8 @@ pub struct Lanes {
     pub(super) cursor: Option<OutboxKey>,
     /// Rows of the running lap were taken on, or may have to be soon.
     pub(super) found: bool,
+    /// When the log last took something.
+    pub(super) appended_at: Option<Instant>,
     pub(super) counted_at: Option<Instant>,
     /// Nothing waited when it was last counted.
     pub(super) idle: bool,
@@ -61,6 +63,7 @@ impl Lanes {
             missed: false,
             cursor: None,
             found: false,
+            appended_at: None,
             counted_at: None,
             idle: false,
             backoff: Backoff::default(),
