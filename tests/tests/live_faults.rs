@@ -9,6 +9,7 @@
 use anyhow::{Context, Result, ensure};
 use async_trait::async_trait;
 use contracts::{OrderId, Payload};
+use e2e::amnesia::Amnesiac;
 use e2e::api::{Api, Service, order_of};
 use e2e::programs::{Programs, Stack};
 use e2e::proxy::{self, Behaviour, Cut};
@@ -22,6 +23,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use runtime::actors::order::Outcome;
 use runtime::actors::outside::Nowhere;
 use runtime::database::{Database, DatabaseSettings};
+use runtime::event_log::kafka::{KafkaLog, KafkaSettings};
 use runtime::event_log::{EventLog, NewRecord};
 use runtime::health::Part;
 use runtime::saga::{Caused, Origin};
@@ -124,6 +126,48 @@ async fn row_26_what_the_database_takes_back_is_tried_again() -> Result<()> {
     rig.stop().await?;
     ensure!(read_all(log.as_ref(), &["order.created.dlt".to_owned()]).await?.is_empty());
     Ok(())
+}
+
+/// Row 17. A broker that has just started says that there are no brokers, and a client may then know of none, for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn row_17_clients_that_have_lost_the_brokers_are_made_anew() -> Result<()> {
+    let stack = Stack::from_environment()?;
+    let directory = tempfile::tempdir()?;
+    let broker = Amnesiac::start(stack.kafka.clone()).await?;
+    let bootstrap_servers = broker.address.to_string();
+    let settings = KafkaSettings { bootstrap_servers, partitions: 6, replication_factor: 1, instance_id: None };
+    let store = Arc::new(rig::store::<PaymentSaga, PaymentMigrator>(directory.path()).await?);
+    let rig = Rig::start(store, Arc::new(KafkaLog::new(settings)?), rig::stub_provider()).await?;
+    let log = stack.log()?;
+    let mut orders = Vec::new();
+    for _ in 0..10 {
+        orders.push(order_created("5"));
+        append(&log, orders.last().map(|order| foreign(order, 0)).into_iter().collect()).await?;
+        let forgot = broker.forgot();
+        broker.restart(true);
+        // A client that is lost does not ask any more.
+        let asked = async {
+            while broker.forgot() == forgot {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let _ = tokio::time::timeout(Duration::from_secs(2), asked).await;
+        broker.restart(false);
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    ensure!(broker.forgot() > 0, "nobody was told that there are no brokers");
+    let all_done = async {
+        for order in &orders {
+            until_confirmed(&rig, order).await?;
+        }
+        while rig.wiring.store.backlog().await?.unsent > 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        anyhow::Ok(())
+    };
+    let in_time = tokio::time::timeout(Duration::from_secs(120), all_done).await;
+    in_time.with_context(|| format!("a client finds no broker: {:?}", rig.wiring.health.report()))??;
+    rig.stop().await
 }
 
 struct Timed;

@@ -1,7 +1,9 @@
 //! Apache Kafka, through librdkafka.
 
 mod bulletin;
+mod lost;
 mod reader;
+mod writer;
 
 use super::{
     Change, DEAD_LETTER_SUFFIX, Deliveries, EventLog, Extent, LogError, Membership, NewRecord, Partition, Subscription,
@@ -17,10 +19,7 @@ use rdkafka::config::ClientConfig;
 use rdkafka::consumer::Consumer;
 use rdkafka::consumer::base_consumer::BaseConsumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 use rdkafka::topic_partition_list::TopicPartitionList;
-use rdkafka::util::Timeout;
 use reader::{Reader, Rebalancing, partitions};
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -30,6 +29,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
+use writer::Writer;
 
 /// How to reach Kafka, and what to ask of it.
 #[derive(Clone, Debug)]
@@ -47,9 +47,7 @@ pub struct KafkaSettings {
 /// Apache Kafka as the event log.
 pub struct KafkaLog {
     settings: KafkaSettings,
-    producer: FutureProducer,
-    /// For what a topic may not take as it is. Few systems ever need it, so it is made when it is.
-    compressing: OnceCell<FutureProducer>,
+    writer: Arc<Writer>,
     /// How many partitions the topics have, once they are there.
     topics: OnceCell<i32>,
 }
@@ -58,10 +56,6 @@ pub struct KafkaLog {
 const WAITING: usize = 256;
 /// The largest dead letter: any message with its headers.
 const DEAD_LETTER_BYTES: &str = "4194304";
-/// From so many bytes on a record is compressed: a topic that others made takes about a megabyte.
-const LARGE: usize = 900_000;
-/// The largest record that the client takes from us, compressed or not.
-const LARGEST: &str = "1000000000";
 /// How long a question to the brokers may take.
 const ASK: Duration = Duration::from_secs(5);
 /// How long leaving waits for the last of them.
@@ -74,45 +68,8 @@ fn failed(error: &KafkaError) -> LogError {
 impl KafkaLog {
     /// Makes the producer. It connects in the background and waits for a broker that is away.
     pub fn new(settings: KafkaSettings) -> Result<Self, LogError> {
-        let producer = Self::producer(&settings).map_err(|error| failed(&error))?;
-        Ok(KafkaLog { settings, producer, compressing: OnceCell::new(), topics: OnceCell::new() })
-    }
-
-    fn producer(settings: &KafkaSettings) -> Result<FutureProducer, KafkaError> {
-        Self::producing(settings).create()
-    }
-
-    /// The producer for this record. A topic's limit is one of what it gets over the wire: others may have sent more than
-    /// that, compressed, and an answer, or its dead letter, is about as large.
-    async fn producer_of(&self, record: &NewRecord) -> Result<&FutureProducer, LogError> {
-        let parts = [&record.key, &record.value].into_iter().flatten().map(Vec::len).sum::<usize>();
-        if parts < LARGE {
-            return Ok(&self.producer);
-        }
-        let make = || async {
-            let mut config = Self::producing(&self.settings);
-            config.set("compression.type", "gzip").set("message.max.bytes", LARGEST);
-            config.create().map_err(|error| failed(&error))
-        };
-        self.compressing.get_or_try_init(make).await
-    }
-
-    fn producing(settings: &KafkaSettings) -> ClientConfig {
-        let mut config = Self::client(settings);
-        config
-            .set("enable.idempotence", "true")
-            // A broker takes any first sequence number from a producer that it does not know, on a new partition or
-            // after a day without records. With a second request under way, one that is to be sent again would so be
-            // overtaken, and librdkafka takes what was overtaken for stored (`rd_kafka_dr_implicit_ack`).
-            .set("max.in.flight.requests.per.connection", "1")
-            .set("acks", "all")
-            .set("linger.ms", "0")
-            .set("message.timeout.ms", "0")
-            // The brokers' limits decide; ours must not stop a dead letter that the topic would take.
-            .set("message.max.bytes", DEAD_LETTER_BYTES)
-            // Java's default, so that producers in other languages put an order in the same partition.
-            .set("partitioner", "murmur2_random");
-        config
+        let writer = Writer::start(&settings)?;
+        Ok(KafkaLog { settings, writer, topics: OnceCell::new() })
     }
 
     fn client(settings: &KafkaSettings) -> ClientConfig {
@@ -176,14 +133,13 @@ impl KafkaLog {
             }
             Err((topic, error)) => Err(LogError(format!("topic {topic} could not be created: {error}"))),
         })?;
-        self.compare_partitions().await
+        Self::compare_partitions(admin).await
     }
 
     /// How many partitions the topics have. An order's actor has one home only where all of them have the same. Where
     /// they have not, nothing is lost (the version guard sees to that), but steps conflict; so it is said.
-    async fn compare_partitions(&self) -> Result<i32, LogError> {
-        let producer = self.producer.clone();
-        let fetch = move || producer.client().fetch_metadata(None, Duration::from_secs(10));
+    async fn compare_partitions(admin: AdminClient<DefaultClientContext>) -> Result<i32, LogError> {
+        let fetch = move || admin.inner().fetch_metadata(None, Duration::from_secs(10));
         let metadata = tokio::task::spawn_blocking(fetch).await.map_err(|panic| LogError(panic.to_string()))?;
         let metadata = metadata.map_err(|error| failed(&error))?;
         let ours = |topic: &str| EventType::ALL.iter().any(|event_type| event_type.topic() == topic);
@@ -210,23 +166,7 @@ impl KafkaLog {
 impl EventLog for KafkaLog {
     async fn append(&self, records: Vec<NewRecord>) -> Vec<Result<(), LogError>> {
         self.create_topics().await;
-        join_all(records.iter().map(|record| async move {
-            let headers = record
-                .headers
-                .iter()
-                .fold(OwnedHeaders::new(), |headers, (key, value)| headers.insert(Header { key, value: Some(value) }));
-            let message = FutureRecord::<Vec<u8>, Vec<u8>> {
-                topic: &record.topic,
-                partition: None,
-                payload: record.value.as_ref(),
-                key: record.key.as_ref(),
-                timestamp: None,
-                headers: Some(headers),
-            };
-            let sent = self.producer_of(record).await?.send(message, Timeout::Never).await;
-            sent.map(drop).map_err(|(error, _)| failed(&error))
-        }))
-        .await
+        join_all(records.iter().map(|record| self.writer.send(record))).await
     }
 
     async fn subscribe(&self, group: &str, topics: &[String]) -> Result<Subscription, LogError> {
@@ -262,9 +202,11 @@ impl EventLog for KafkaLog {
         let runtime = tokio::runtime::Handle::current();
         let broken = deliveries.clone();
         let kept = Arc::clone(&consumer);
-        let reader = Reader { group: group.to_owned(), consumer, deliveries, closed, runtime, away: Cell::new(None) };
+        let (group, settings) = (group.to_owned(), self.settings.clone());
+        let name = format!("{group} kafka");
+        let reader = Reader { group, settings, consumer, deliveries, closed, runtime, away: Cell::new(None) };
         std::thread::Builder::new()
-            .name(format!("{group} kafka"))
+            .name(name)
             .spawn(move || {
                 if panic::catch_unwind(AssertUnwindSafe(|| reader.run())).is_err() {
                     broken.change(Change::Broken("the thread that reads has panicked".into()));

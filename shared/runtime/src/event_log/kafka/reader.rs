@@ -1,5 +1,7 @@
 //! The reading side of a Kafka client.
 
+use super::KafkaSettings;
+use super::lost::is_lost;
 use crate::event_log::{Change, Deliveries, Partition, Position, Read, Record, say_paused};
 use rdkafka::Offset;
 use rdkafka::client::ClientContext;
@@ -22,18 +24,29 @@ const REVOKE_WAIT: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(100);
 /// How often is looked whether partitions were passed without a record.
 const PASS: Duration = Duration::from_millis(500);
+/// After how long without brokers is looked whether they are there for others.
+const DOUBTFUL: Duration = Duration::from_secs(5);
 /// How long a full channel is waited for before the partitions are paused and polling goes on.
 const FULL_WAIT: Duration = Duration::from_secs(1);
 
 /// What reads: on a thread of its own, since librdkafka's callbacks and the closing of a consumer block.
 pub(super) struct Reader {
     pub(super) group: String,
+    pub(super) settings: KafkaSettings,
     pub(super) consumer: Arc<BaseConsumer<Rebalancing>>,
     pub(super) deliveries: Deliveries,
     pub(super) closed: Arc<AtomicBool>,
     pub(super) runtime: tokio::runtime::Handle,
-    /// When the brokers were last found away.
-    pub(super) away: Cell<Option<Instant>>,
+    /// The brokers were found away.
+    pub(super) away: Cell<Option<Away>>,
+}
+
+/// Since when the brokers are away, or it was last seen that they are not there for others either; and when they were last
+/// asked.
+#[derive(Clone, Copy)]
+pub(super) struct Away {
+    since: Instant,
+    asked: Instant,
 }
 
 impl Reader {
@@ -51,7 +64,12 @@ impl Reader {
                 break;
             }
             match self.consumer.poll(POLL) {
-                None => self.see_if_back(),
+                None => {
+                    if let Err(lost) = self.see_if_back() {
+                        self.deliveries.change(Change::Broken(format!("this client has lost the brokers: {lost}")));
+                        break;
+                    }
+                }
                 Some(Ok(message)) => {
                     self.is_back();
                     if !self.deliver(self.deliveries.generation(), record(&message).into()) {
@@ -72,19 +90,30 @@ impl Reader {
     fn note(&self, error: &KafkaError) {
         tracing::warn!(group = self.group, %error, "kafka consumer");
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
-            self.away.set(Some(Instant::now()));
+            let now = Instant::now();
+            self.away.set(Some(Away { since: self.away.get().map_or(now, |away| away.since), asked: now }));
             self.deliveries.change(Change::Away(error.to_string()));
         }
     }
 
-    /// Asks brokers that were away from time to time: librdkafka says when it loses them, and not when it finds them.
-    fn see_if_back(&self) {
-        if self.away.get().is_some_and(|asked| asked.elapsed() > FULL_WAIT) {
-            match self.consumer.client().fetch_metadata(None, FULL_WAIT) {
-                Ok(_) => self.is_back(),
-                Err(_) => self.away.set(Some(Instant::now())),
+    /// Asks brokers that were away from time to time: librdkafka says when it loses them, and not when it finds them. An
+    /// error if this client never will.
+    fn see_if_back(&self) -> Result<(), KafkaError> {
+        let Some(mut away) = self.away.get().filter(|away| away.asked.elapsed() > FULL_WAIT) else { return Ok(()) };
+        match self.consumer.client().fetch_metadata(None, FULL_WAIT) {
+            Ok(_) => self.is_back(),
+            Err(error) => {
+                if away.since.elapsed() > DOUBTFUL {
+                    if is_lost(&self.settings, self.consumer.client()) {
+                        return Err(error);
+                    }
+                    away.since = Instant::now();
+                }
+                away.asked = Instant::now();
+                self.away.set(Some(away));
             }
         }
+        Ok(())
     }
 
     fn is_back(&self) {
@@ -146,14 +175,11 @@ impl Reader {
                             self.note(&error);
                             Ok(())
                         }
-                        None => {
-                            self.see_if_back();
-                            Ok(())
-                        }
+                        None => self.see_if_back(),
                     };
                     if let Err(error) = sought {
-                        // Its place is not known any more. Who joins anew begins at what is stored.
-                        self.deliveries.change(Change::Broken(format!("could not seek back: {error}")));
+                        // Its place is not known any more, or the brokers are lost. Who joins anew begins at what is stored.
+                        self.deliveries.change(Change::Broken(error.to_string()));
                         return false;
                     }
                 }

@@ -1,6 +1,9 @@
+use super::writer::producing;
 use super::*;
 use rdkafka::mocking::MockCluster;
+use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+use rdkafka::util::Timeout;
 
 /// librdkafka's own mock of a broker takes any sequence number, as Kafka does on a partition that is new.
 #[tokio::test]
@@ -16,7 +19,7 @@ async fn what_a_new_partition_acknowledges_is_there() {
         replication_factor: 1,
         instance_id: None,
     };
-    let producer = KafkaLog::producer(&settings).unwrap();
+    let producer: FutureProducer = producing(&settings).create().unwrap();
     // So large that each is a request of its own (`batch.size`).
     let large = vec![0; 900_000];
     let record = || FutureRecord::<(), Vec<u8>>::to("new").payload(&large);

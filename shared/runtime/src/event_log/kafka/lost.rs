@@ -1,0 +1,30 @@
+//! Clients that have lost the brokers for good.
+//!
+//! A broker that has just started may answer that the cluster has no brokers: itself it does not count yet. librdkafka
+//! (since 2.10) then forgets all that it knows, and sometimes those that it was told to begin with, too: it has nobody left to
+//! ask, for ever (confluentinc/librdkafka#5301, in 2.12 and 2.13 at least). Such a client is made anew.
+
+use super::{KafkaLog, KafkaSettings};
+use rdkafka::admin::AdminClient;
+use rdkafka::client::{Client, ClientContext, DefaultClientContext};
+use std::time::Duration;
+
+/// How long a client may take to find brokers,
+const FIRST: Duration = Duration::from_secs(1);
+/// one that has just been made,
+const NEW: Duration = Duration::from_secs(2);
+/// and again the first, once that has.
+const AGAIN: Duration = Duration::from_secs(5);
+
+fn finds_brokers<C: ClientContext>(client: &Client<C>, patience: Duration) -> bool {
+    client.fetch_metadata(None, patience).is_ok_and(|metadata| !metadata.brokers().is_empty())
+}
+
+/// Whether this client finds no brokers while another one does. Blocks for some seconds.
+pub(super) fn is_lost<C: ClientContext>(settings: &KafkaSettings, client: &Client<C>) -> bool {
+    let new_finds = || {
+        let new: Result<AdminClient<DefaultClientContext>, _> = KafkaLog::client(settings).create();
+        new.is_ok_and(|new| finds_brokers(new.inner(), NEW))
+    };
+    !finds_brokers(client, FIRST) && new_finds() && !finds_brokers(client, AGAIN)
+}
