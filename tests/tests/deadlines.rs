@@ -16,7 +16,7 @@ use runtime::clock::{Clock, SystemClock};
 use runtime::event_log::{Extent, LogError, Membership, Partition, Subscription};
 use runtime::health::Part;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::mpsc::unbounded_channel;
@@ -115,50 +115,63 @@ async fn a_consumer_that_starts_anew_has_read_nothing() -> Result<()> {
     rig.stop().await
 }
 
-/// A member of a group that has read all of one partition number, and not of another; with the member that keeps the
-/// subscription open.
-struct Halfway(#[expect(dead_code, reason = "it is held")] Arc<dyn Membership>);
+/// A member of a group that has read four records of each partition, of which one goes as far as is said here; with the member
+/// that keeps the subscription open.
+struct Halfway(#[expect(dead_code, reason = "it is held")] Arc<dyn Membership>, Arc<AtomicI64>);
 
 #[async_trait]
 impl Membership for Halfway {
     fn store(&self, _: &Partition, _: i64) {}
 
     async fn extents(&self) -> Result<Vec<Extent>, LogError> {
-        let extent = |topic: &str, partition, stored| Extent {
+        let extent = |topic: &str, partition, end| Extent {
             partition: Partition { topic: topic.to_owned(), partition },
-            stored,
-            end: 5,
+            stored: 4,
+            end,
         };
         Ok(vec![
-            extent("payment.failed", 0, 5),
-            extent("payment.failed", 1, 5),
-            extent("inventory.failed", 0, 5),
-            extent("inventory.failed", 1, 4),
+            extent("payment.failed", 0, 4),
+            extent("payment.failed", 1, 4),
+            extent("inventory.failed", 0, 4),
+            extent("inventory.failed", 1, self.1.load(Ordering::SeqCst)),
         ])
     }
 
     async fn leave(&self) {}
 }
 
-/// A partition that stands still holds up the deadlines of its own orders alone; but one that is still being read holds up
-/// all, since it may have the event that an order of another number waits for.
+/// A partition that stands still holds up the deadlines of its own orders alone; but one that may still be read holds up all,
+/// since it may have the event that an order of another number waits for.
 #[tokio::test(start_paused = true)]
 async fn each_partition_catches_up_by_itself() -> Result<()> {
+    let end = Arc::new(AtomicI64::new(4));
+    let ends = Arc::clone(&end);
     let log = FaultyLog {
         log: Arc::new(FixedLog::default()),
         refuses: Box::new(|_| false),
-        subscribed: Box::new(|subscription| Subscription {
-            membership: Arc::new(Halfway(subscription.membership)),
+        subscribed: Box::new(move |subscription| Subscription {
+            membership: Arc::new(Halfway(subscription.membership, Arc::clone(&ends))),
             ..subscription
         }),
     };
     let rig = Rig::<OrderSaga>::start(Arc::new(NullStore), Arc::new(log), Arc::new(Nowhere)).await?;
-    let (read, mut partitions) = unbounded_channel();
-    let asked = Instant::now();
-    rig.wiring.consumer.cast(ConsumerMessage::CatchUp(read))?;
-    assert_eq!(partitions.recv().await, Some(0));
-    assert!(asked.elapsed() >= Duration::from_secs(5), "only after {:?}", asked.elapsed());
-    assert_eq!(partitions.try_recv(), Err(TryRecvError::Empty), "the other one is not read, and not given up");
+    let ask = || {
+        let (read, partitions) = unbounded_channel();
+        rig.wiring.consumer.cast(ConsumerMessage::CatchUp(read)).map(|()| partitions)
+    };
+    let mut all = ask()?;
+    assert_eq!((all.recv().await, all.recv().await, all.recv().await), (Some(0), Some(1), None));
+
+    // Long after that a record comes that nobody is given.
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    end.store(5, Ordering::SeqCst);
+    for patience in [Duration::from_secs(5), Duration::ZERO] {
+        let (asked, mut partitions) = (Instant::now(), ask()?);
+        assert_eq!(partitions.recv().await, Some(0));
+        let waited = asked.elapsed();
+        assert!(waited >= patience && waited < patience + Duration::from_secs(2), "{waited:?}, not {patience:?}");
+        assert_eq!(partitions.try_recv(), Err(TryRecvError::Empty), "the other one is not read, and not given up");
+    }
     rig.stop().await
 }
 

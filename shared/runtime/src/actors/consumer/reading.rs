@@ -46,13 +46,15 @@ pub(super) struct Progress {
     in_flight: Acknowledgements,
     /// Everything before it is dealt with.
     done: i64,
+    /// Somebody has waited for everything before it.
+    wanted: i64,
     /// When it last moved, or had a reason not to.
     moved_at: Instant,
 }
 
 impl Progress {
     fn new() -> Self {
-        Progress { in_flight: Acknowledgements::default(), done: 0, moved_at: Instant::now() }
+        Progress { in_flight: Acknowledgements::default(), done: 0, wanted: 0, moved_at: Instant::now() }
     }
 }
 
@@ -124,9 +126,13 @@ impl Reading {
 
     /// Somebody waits until everything up to these extents is dealt with.
     pub(super) fn catch_up(&mut self, extents: Vec<Extent>, tell: UnboundedSender<i32>) {
-        // What nothing has been read of yet may move from now on.
         for extent in &extents {
-            self.progress(&extent.partition);
+            let progress = self.progress(&extent.partition);
+            if progress.wanted <= extent.stored.max(progress.done) {
+                // Until now there was nothing to move for.
+                progress.moved_at = Instant::now();
+            }
+            progress.wanted = progress.wanted.max(extent.end);
         }
         self.catching_up.push(CatchingUp { left: extents, read: BTreeSet::new(), tell });
         self.tell_who_catches_up();
