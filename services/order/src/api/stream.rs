@@ -227,3 +227,34 @@ fn stream<T: Type + ToJSON + 'static>(
     });
     EventStream::new(held.take_until(stopping.0.clone().cancelled_owned()).boxed()).keep_alive(KEEP_ALIVE)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::saga::{Money, Stage};
+    use runtime::database::DatabaseSettings;
+    use std::sync::OnceLock;
+    use uuid::Uuid;
+
+    /// It would else go on behind what it could not read, and its client would never know.
+    #[tokio::test]
+    async fn a_stream_whose_page_cannot_be_read_ends() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let empty = DatabaseSettings::Sqlite(directory.path().join("empty.sqlite"));
+        let database = Database::open(&empty).await.expect("a database without tables");
+        let (sender, live) = broadcast::channel(1);
+        let change = Change {
+            n: 1,
+            order: OrderId(Uuid::from_u128(1)),
+            version: 1,
+            at: Timestamp(1),
+            customer_id: "cust-1".to_owned(),
+            stage: Stage::AwaitingPayment,
+            money: Money::Unknown,
+            told: OnceLock::new(),
+        };
+        sender.send(Arc::new(vec![Arc::new(change)])).expect("somebody listens");
+        let mut told = caught_up((database, Arc::new(Semaphore::new(1))), Timestamp(0), live);
+        assert!(told.next().await.is_none());
+    }
+}
