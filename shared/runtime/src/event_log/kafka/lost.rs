@@ -9,22 +9,21 @@ use rdkafka::admin::AdminClient;
 use rdkafka::client::{Client, ClientContext, DefaultClientContext};
 use std::time::Duration;
 
-/// How long a client may take to find brokers,
-const FIRST: Duration = Duration::from_secs(1);
-/// one that has just been made,
-const NEW: Duration = Duration::from_secs(2);
-/// and again the first, once that has.
-const AGAIN: Duration = Duration::from_secs(5);
+/// How long a new client may take to find brokers,
+const NEW: Duration = Duration::from_secs(1);
+/// and one that has found none so far, once that has.
+const AGAIN: Duration = Duration::from_secs(3);
 
-fn finds_brokers<C: ClientContext>(client: &Client<C>, patience: Duration) -> bool {
+/// Whether this client finds brokers soon enough. Blocks.
+pub(super) fn finds_brokers<C: ClientContext>(client: &Client<C>, patience: Duration) -> bool {
     client.fetch_metadata(None, patience).is_ok_and(|metadata| !metadata.brokers().is_empty())
 }
 
-/// Whether this client finds no brokers while another one does. Blocks for some seconds.
+/// Whether this client, which has just found no brokers, finds none while a new one does. Blocks for a second, or a few.
 pub(super) fn is_lost<C: ClientContext>(settings: &KafkaSettings, client: &Client<C>) -> bool {
     let new_finds = || {
         let new: Result<AdminClient<DefaultClientContext>, _> = KafkaLog::client(settings).create();
         new.is_ok_and(|new| finds_brokers(new.inner(), NEW))
     };
-    !finds_brokers(client, FIRST) && new_finds() && !finds_brokers(client, AGAIN)
+    new_finds() && !finds_brokers(client, AGAIN)
 }

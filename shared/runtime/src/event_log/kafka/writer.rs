@@ -1,6 +1,7 @@
 //! The writing side of a Kafka client.
 
-use super::{DEAD_LETTER_BYTES, KafkaLog, KafkaSettings, failed, lost};
+use super::lost::{finds_brokers, is_lost};
+use super::{DEAD_LETTER_BYTES, KafkaLog, KafkaSettings, failed};
 use crate::event_log::{LogError, NewRecord};
 use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -15,8 +16,10 @@ use tokio::sync::OnceCell;
 const LARGE: usize = 900_000;
 /// The largest record that the client takes from us, compressed or not.
 const LARGEST: &str = "1000000000";
-/// How often is looked whether the brokers are lost.
+/// How often is looked whether the brokers are lost,
 const LOOK: Duration = Duration::from_secs(5);
+/// and how long they may take for an answer.
+const ASK: Duration = Duration::from_secs(1);
 
 /// The producers, which are made anew when they have lost the brokers.
 pub(super) struct Writer {
@@ -54,6 +57,11 @@ impl Producers {
 
     fn all(&self) -> impl Iterator<Item = &FutureProducer> {
         [&self.usual].into_iter().chain(self.compressing.get())
+    }
+
+    /// Has whoever waits for a record be told that it was not sent.
+    fn give_back(&self) {
+        self.all().for_each(|producer| producer.purge(PurgeConfig::default().queue().inflight()));
     }
 }
 
@@ -103,28 +111,35 @@ impl Writer {
         }
     }
 
-    /// Puts new producers in the place of those that have lost the brokers.
-    fn renew(&self) -> Result<(), LogError> {
+    /// Puts new producers in the place of those that have lost the brokers, which are returned.
+    fn renew(&self) -> Result<Arc<Producers>, LogError> {
         let new = Producers::new(&self.settings)?;
         let old = std::mem::replace(&mut *self.producers.write().unwrap_or_else(PoisonError::into_inner), new);
-        for producer in old.all() {
-            producer.purge(PurgeConfig::default().queue().inflight());
-        }
-        Ok(())
+        old.give_back();
+        Ok(old)
     }
 }
 
 fn watch(writer: &Weak<Writer>) {
+    let mut lost: Vec<Arc<Producers>> = Vec::new();
     loop {
         std::thread::sleep(LOOK);
         let Some(writer) = writer.upgrade() else { return };
+        // Some may have been given a record at the last moment.
+        lost.retain(|old| {
+            old.give_back();
+            Arc::strong_count(old) > 1
+        });
         let is_lost = |producer: &FutureProducer| {
-            producer.in_flight_count() > 0 && lost::is_lost(&writer.settings, producer.client())
+            producer.in_flight_count() > 0
+                && !finds_brokers(producer.client(), ASK)
+                && is_lost(&writer.settings, producer.client())
         };
         if writer.producers().all().any(is_lost) {
             tracing::warn!("the Kafka producer has lost the brokers for good; it is made anew");
-            if let Err(error) = writer.renew() {
-                tracing::error!(%error, "the Kafka producer cannot be made anew; trying again");
+            match writer.renew() {
+                Ok(old) => lost.push(old),
+                Err(error) => tracing::error!(%error, "the Kafka producer cannot be made anew; trying again"),
             }
         }
     }
