@@ -12,7 +12,6 @@ use rdkafka::config::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use runtime::actors::outside::Nowhere;
 use runtime::event_log::NewRecord;
-use runtime::event_log::kafka::{KafkaLog, KafkaSettings};
 use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
@@ -23,10 +22,9 @@ async fn row_17_clients_that_have_lost_the_brokers_are_made_anew() -> Result<()>
     let stack = Stack::from_environment()?;
     let directory = tempfile::tempdir()?;
     let broker = Amnesiac::start(stack.kafka.clone()).await?;
-    let bootstrap_servers = broker.address.to_string();
-    let settings = KafkaSettings { bootstrap_servers, partitions: 6, replication_factor: 1, instance_id: None };
+    let through_proxy = Stack { kafka: broker.address.to_string(), ..stack.clone() };
     let store = Arc::new(rig::store::<PaymentSaga, PaymentMigrator>(directory.path()).await?);
-    let rig = Rig::start(store, Arc::new(KafkaLog::new(settings)?), rig::stub_provider()).await?;
+    let rig = Rig::start(store, Arc::new(through_proxy.log()?), rig::stub_provider()).await?;
     let log = stack.log()?;
     let mut orders = Vec::new();
     for _ in 0..10 {

@@ -49,16 +49,17 @@ impl KafkaLog {
         let topic = Arc::new(Topic(RwLock::new(first)));
         board.and(Arc::clone(&topic) as Arc<dyn Bulletin>);
         let (settings, heard) = (self.settings.clone(), Arc::downgrade(board));
-        let listen = move || {
-            while heard.strong_count() > 0 {
-                if let Err(error) = listen(&settings, &heard) {
-                    tracing::warn!(%error, "other services are not heard of; the dashboard shows those of this process");
-                    std::thread::sleep(SILENCE);
-                }
-                if let Ok(new) = speaker(&settings) {
-                    // Its end takes a moment, for which nobody need wait.
-                    let _old = std::mem::replace(&mut *topic.0.write().unwrap_or_else(PoisonError::into_inner), new);
-                }
+        let listen = move || loop {
+            if let Err(error) = listen(&settings, &heard) {
+                tracing::warn!(%error, "other services are not heard of; the dashboard shows those of this process");
+                std::thread::sleep(SILENCE);
+            }
+            if heard.strong_count() == 0 {
+                return;
+            }
+            if let Ok(new) = speaker(&settings) {
+                // Its end takes a moment, for which nobody need wait.
+                let _old = std::mem::replace(&mut *topic.0.write().unwrap_or_else(PoisonError::into_inner), new);
             }
         };
         // A thread of its own, since librdkafka's consumer blocks.
